@@ -1,0 +1,1 @@
+"""Exchange to Avro to Kafka: live WebSocket, REST polling, archive replay, gap filling."""

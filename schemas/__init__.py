@@ -1,0 +1,1 @@
+"""Avro schemas, topics and the compatibility policy."""

@@ -1,0 +1,1 @@
+"""Spark applications: the streaming job and its pure transforms."""

@@ -1,0 +1,1 @@
+"""Tickhouse: a crypto market-data lakehouse, exactly once by event id."""
