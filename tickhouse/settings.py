@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import yaml
@@ -127,14 +127,14 @@ def secrets_file() -> Path:
     return home() / "secrets.env"
 
 
-def load_settings(**overrides: Any) -> Settings:
+def load_settings() -> Settings:
     """Load the settings.
 
     Raises:
         ConfigurationError: A key is unknown or a value does not parse; the message names it.
     """
     try:
-        return Settings(_env_file=secrets_file(), **overrides)  # type: ignore[call-arg]
+        return Settings(_env_file=secrets_file())
     except ValueError as error:
         raise ConfigurationError(
             f"The configuration does not load: {error}", next_command="tickhouse config show"
