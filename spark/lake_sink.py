@@ -1,0 +1,196 @@
+"""Bronze: decoded records as Parquet on the lake's `ingest` branch, through the S3 gateway.
+
+Delivery guarantee. A file is named by topic, partition and offset range, so a batch that Spark hands over again
+overwrites its own files. A batch's manifest is written last; what no manifest names is neither counted nor read, so a
+commit (or a crash) in the middle of a batch never passes for whole. Bronze is as received: it may hold repeats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame
+
+from tickhouse.errors import StoreUnavailable
+
+FILE_SCHEMA = "path string, rows long, bytes long, partition int, first_offset long, next_offset long"
+_FILE_ARROW = pa.schema(
+    [
+        ("path", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("partition", pa.int32()),
+        ("first_offset", pa.int64()),
+        ("next_offset", pa.int64()),
+    ]
+)
+_US_PER_HOUR = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTarget:
+    """Where bronze goes. Pickled into the tasks, so it holds plain values only.
+
+    Attributes:
+        table: trades or ticks.
+        time_columns: Event time of a row: the first that is not null.
+    """
+
+    endpoint: str
+    access_key_id: str
+    secret_access_key: str
+    repository: str
+    branch: str
+    table: str
+    topic: str
+    time_columns: tuple[str, ...]
+
+    def client(self) -> Any:
+        """Return an S3 client for the gateway."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            region_name="us-east-1",
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                connect_timeout=5,
+                read_timeout=60,
+                retries={"max_attempts": 2, "mode": "standard"},
+                # The gateway keeps its own checksum; a second CRC over every body buys nothing on this hop.
+                request_checksum_calculation="when_required",
+            ),
+        )
+
+    def put(self, client: Any, path: str, body: bytes) -> None:
+        """Write one object of the branch."""
+        client.put_object(Bucket=self.repository, Key=f"{self.branch}/{path}", Body=body)
+
+    def data_path(self, hour: int, partition: int, first: int, until: int) -> str:
+        """Return the path of a file: hours since the epoch, Kafka partition, offsets [first, until)."""
+        moment = pa.scalar(hour * _US_PER_HOUR, pa.timestamp("us", "UTC")).as_py()
+        folder = f"bronze/{self.table}/date={moment:%Y-%m-%d}/hour={moment:%H}"
+        return f"{folder}/{self.topic}-{partition}-{first}-{until}.parquet"
+
+    def manifest_path(self, batch_id: int, ranges: Mapping[str, list[int]]) -> str:
+        """Return the path of a batch's manifest."""
+        digest = hashlib.sha256(json.dumps(ranges, sort_keys=True).encode()).hexdigest()[:12]
+        return f"bronze/_manifests/{self.table}/{batch_id:012d}-{digest}.json"
+
+
+def hours_of(table: pa.Table, time_columns: tuple[str, ...]) -> pa.Array:
+    """Return each row's event hour, in hours since the epoch (int64)."""
+    times = pc.coalesce(*(table[column] for column in time_columns))
+    return pc.divide(times.cast(pa.int64()), _US_PER_HOUR)
+
+
+def write_files(target: LakeTarget) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    """Return the task body: rows of one slice in, one row a written file out.
+
+    Input columns: `record` fields (null where a record did not decode), `kafka_partition`, `kafka_offset`, `is_good`.
+    A slice without a good row still reports its offsets, with an empty path.
+    """
+
+    def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        full = [batch for batch in batches if batch.num_rows]
+        if not full:
+            return
+        rows, client = pa.Table.from_batches(full), target.client()
+        for partition in pc.unique(rows["kafka_partition"]).to_pylist():
+            slice_ = rows.filter(pc.equal(rows["kafka_partition"], partition))
+            yield pa.RecordBatch.from_pylist(list(_write_slice(target, client, partition, slice_)), _FILE_ARROW)
+
+    return task
+
+
+def _write_slice(target: LakeTarget, client: Any, partition: int, rows: pa.Table) -> Iterator[dict[str, Any]]:
+    bounds = pc.min_max(rows["kafka_offset"]).as_py()
+    where = {"partition": partition, "first_offset": bounds["min"], "next_offset": bounds["max"] + 1}
+    good = rows.filter(rows["is_good"]).drop_columns("is_good")
+    hours = hours_of(good, target.time_columns)
+    if not good.num_rows:
+        yield {"path": "", "rows": 0, "bytes": 0, **where}
+    for hour in pc.unique(hours).to_pylist():
+        part = good.filter(pc.equal(hours, hour)).sort_by("kafka_offset")
+        body = to_parquet(part)
+        path = target.data_path(hour, partition, where["first_offset"], where["next_offset"])
+        target.put(client, path, body)
+        yield {"path": path, "rows": part.num_rows, "bytes": len(body), **where}
+
+
+def to_parquet(rows: pa.Table) -> bytes:
+    """Return rows as one Parquet file (zstd)."""
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression="zstd", compression_level=1)
+    return buffer.getvalue()
+
+
+def manifest(target: LakeTarget, batch_id: int, files: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the manifest of a batch: offset ranges, row count, files (sorted by path)."""
+    ranges: dict[str, list[int]] = {}
+    for entry in files:
+        first, until = ranges.get(str(entry["partition"]), (entry["first_offset"], entry["next_offset"]))
+        ranges[str(entry["partition"])] = [min(first, entry["first_offset"]), max(until, entry["next_offset"])]
+    named = sorted((entry for entry in files if entry["path"]), key=lambda entry: str(entry["path"]))
+    return {
+        "v": 1,
+        "topic": target.topic,
+        "batch_id": batch_id,
+        "ranges": dict(sorted(ranges.items())),
+        "rows": sum(entry["rows"] for entry in named),
+        "files": [{key: entry[key] for key in ("path", "rows", "bytes")} for entry in named],
+    }
+
+
+def write_batch(decoded: DataFrame, batch_id: int, target: LakeTarget) -> dict[str, Any] | None:
+    """Write one micro-batch to bronze, then its manifest; return the manifest (None for an empty batch).
+
+    Args:
+        decoded: `spark.decode.decode` of the batch.
+        batch_id: Spark's number of the batch.
+        target: Where to.
+
+    Raises:
+        StoreUnavailable: The gateway does not answer; files without a manifest may be there, and count for nothing.
+    """
+    rows = decoded.selectExpr(
+        "record.*", "partition AS kafka_partition", "offset AS kafka_offset", "reason IS NULL AS is_good"
+    )
+    try:
+        files = rows.mapInArrow(write_files(target), FILE_SCHEMA).toArrow().to_pylist()
+        if not files:
+            return None
+        document = manifest(target, batch_id, files)
+        body = json.dumps(document, separators=(",", ":")).encode()
+        target.put(target.client(), target.manifest_path(batch_id, document["ranges"]), body)
+    except (BotoCoreError, ClientError) as error:
+        raise _unavailable(target, error) from error
+    except Py4JJavaError as error:
+        # A task's failure comes back as the JVM's text of the Python error.
+        if "botocore.exceptions" not in str(error):
+            raise
+        raise _unavailable(target, error) from error
+    return document
+
+
+def _unavailable(target: LakeTarget, error: Exception) -> StoreUnavailable:
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return StoreUnavailable(
+        f"The lake's S3 gateway did not take the batch at {target.endpoint}: {first_line}.",
+        safe="The batch waits; its offsets are not committed.",
+        next_command="tickhouse status",
+    )
