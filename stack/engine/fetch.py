@@ -1,0 +1,167 @@
+"""Bring what a service runs on into the cache, keyed by what was asked for, so that a second start finds it.
+
+Cache folders are written beside their place and renamed when whole: an interrupted download is never taken for one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stack.engine.model import Service
+from tickhouse.errors import PrerequisiteMissing, ServiceNotReady
+from tickhouse.settings import REPO, cache_dir
+
+# One plugin version for every fetch: what Maven picks by itself differs between Maven versions.
+DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+
+# One artifact by itself: this old version does not ask for the artifact's parent pom, and the registry's
+# (io.apicurio:apicurio-registry:pom:3.0.9) cannot be had.
+COPY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:2.8"
+
+Progress = Callable[[str], None]
+
+
+def _silent(_line: str) -> None:
+    """Take no notice of progress."""
+
+
+def jar_dir(pom_path: Path, progress: Progress = _silent) -> Path:
+    """Return the folder with all runtime jars of a pom, fetched at the first call.
+
+    Args:
+        pom_path: A pom of packaging `pom`; the folder is keyed by the hash of its text.
+        progress: Called with one line at a time while Maven works.
+
+    Raises:
+        PrerequisiteMissing: Maven is not installed.
+        ServiceNotReady: Maven failed; the message holds the end of its output.
+    """
+    key = hashlib.sha256(pom_path.read_bytes()).hexdigest()[:16]
+    target = cache_dir() / "jars" / f"{_pom_name(pom_path)}-{key}"
+
+    def fill(folder: Path) -> None:
+        goal = f"{DEPENDENCY_PLUGIN}:copy-dependencies"
+        # The pom is copied: Maven writes beside it, and two poms in one reactor folder would mix.
+        pom = folder.with_name(f"{folder.name}.pom.xml")
+        shutil.copy(pom_path, pom)
+        try:
+            _maven([goal, "-f", str(pom), "-DincludeScope=runtime", f"-DoutputDirectory={folder}"], progress)
+        finally:
+            pom.unlink()
+
+    return _once(target, fill)
+
+
+def archive_dir(coordinates: str, progress: Progress = _silent) -> Path:
+    """Return the folder with the unpacked tar.gz of Maven coordinates `group:artifact:version:tar.gz[:classifier]`.
+
+    Raises:
+        PrerequisiteMissing: Maven is not installed.
+        ServiceNotReady: Maven failed.
+    """
+    _, artifact, version, *_ = coordinates.split(":")
+
+    def fill(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as download:
+            goal = f"{COPY_PLUGIN}:copy"
+            _maven([goal, f"-Dartifact={coordinates}", f"-DoutputDirectory={download}"], progress)
+            (archive,) = Path(download).iterdir()
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+
+    return _once(cache_dir() / "archives" / f"{artifact}-{version}", fill)
+
+
+def wheel_path(location: str) -> Path:
+    """Return a path inside an installed wheel, given as `module:path/inside`; the module is not imported.
+
+    Raises:
+        PrerequisiteMissing: The wheel is not installed, or has no such path.
+    """
+    module, inside = location.split(":")
+    spec = importlib.util.find_spec(module)
+    path = Path(spec.origin).parent / inside if spec and spec.origin else None
+    if path is None or not path.exists():
+        raise PrerequisiteMissing(f"Expected {location} in this Python environment.", next_command="make setup")
+    return path
+
+
+def fetch(service: Service, progress: Progress = _silent) -> dict[str, Path]:
+    """Fetch everything one service declares and return path by name."""
+    declared = service.fetch
+    found = {name: jar_dir(REPO / pom, progress) for name, pom in declared.poms.items()}
+    found |= {name: archive_dir(coordinates, progress) for name, coordinates in declared.archives.items()}
+    return found | {name: wheel_path(location) for name, location in declared.wheels.items()}
+
+
+def java() -> Path:
+    """Return the java program: of `JAVA_HOME` if set, else the first on PATH.
+
+    Raises:
+        PrerequisiteMissing: There is none.
+    """
+    beside_home = Path(os.environ.get("JAVA_HOME", "/nonexistent")) / "bin" / "java"
+    found = str(beside_home) if beside_home.exists() else shutil.which("java")
+    if found is None:
+        raise PrerequisiteMissing("Java is not installed.", next_command="apt-get install openjdk-17-jdk-headless")
+    return Path(found)
+
+
+def _pom_name(pom_path: Path) -> str:
+    # `jars.xml` of a part is named after its folder as well: stack/kafka/pom.xml -> kafka.
+    return pom_path.resolve().parent.name
+
+
+def _once(target: Path, fill: Callable[[Path], None]) -> Path:
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with maven_lock():
+        if target.is_dir():  # another process fetched it while we waited
+            return target
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            fill(partial)
+            partial.chmod(0o755)
+            partial.replace(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+@contextmanager
+def maven_lock() -> Iterator[None]:
+    """Hold the one right to run Maven: its local repository does not stand two writers."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / "maven.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _maven(arguments: list[str], progress: Progress) -> None:
+    program = shutil.which("mvn")
+    if program is None:
+        raise PrerequisiteMissing("Maven is not installed.", next_command="apt-get install maven")
+    command = [program, "-B", "--strict-checksums", *arguments]
+    tail: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            tail = [*tail[-30:], line.rstrip()]
+            progress(line.rstrip())
+    if process.returncode != 0:
+        output = "\n".join(tail)
+        raise ServiceNotReady(
+            f"Maven ended with {process.returncode}:\n{output}",
+            safe="Nothing was put into the cache.",
+            next_command="tickhouse doctor",
+        )

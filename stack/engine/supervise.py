@@ -1,0 +1,281 @@
+"""The supervisord of one home: start it, tell it about programs, ask it, stop it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import xmlrpc.client
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stack.engine.context import logs_dir
+from tickhouse.errors import ServiceNotReady
+from tickhouse.settings import REPO, home
+
+# sun_path holds 108 bytes with its NUL; supervisord binds a temporary name (".<pid>") beside it first.
+SOCKET_PATH_LIMIT = 95
+SUPERVISOR_START_S = 20.0
+SUPERVISOR_STOP_S = 30.0
+
+# What supervisord calls an unknown program, a program that does not run, and one that runs already.
+BAD_NAME, ALREADY_ADDED, ALREADY_STARTED, NOT_RUNNING = 10, 90, 60, 70
+
+ALIVE = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
+
+# Serialises change and start of programs inside this process; supervisord itself answers one call at a time.
+_change = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ProgramSpec:
+    """One program as it is handed to supervisord and to `launch.py`."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    stop_signal: str
+    stop_wait_s: int
+    start_retries: int
+
+    def fingerprint(self, inherited: dict[str, str], extra: bytes = b"") -> str:
+        """Return a hash of the definition (inherited variables left out), to tell a changed service from the same."""
+        own = {name: value for name, value in self.env.items() if name not in inherited}
+        text = json.dumps([self.argv, sorted(own.items()), self.stop_signal], default=str)
+        return hashlib.sha256(text.encode() + extra).hexdigest()
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """What supervisord says about a program. `state` is supervisord's word, ABSENT when it knows none."""
+
+    name: str
+    state: str
+    pid: int
+    started_at: int
+    detail: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the program runs or is about to."""
+        return self.state in ALIVE
+
+
+def run_dir() -> Path:
+    """Return the folder of sockets, process ids and launch files."""
+    return home() / "run"
+
+
+def socket_path() -> Path:
+    """Return supervisord's socket: in the home, or in a short runtime folder when the home's path is too long."""
+    inside = run_dir() / "supervisor.sock"
+    if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
+        return inside
+    key = hashlib.sha256(os.fsencode(home())).hexdigest()[:16]
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/tickhouse-{os.getuid()}")  # noqa: S108 - made 0700 below
+    return runtime / f"tickhouse-{key}.sock"
+
+
+def supervisor_pid() -> int | None:
+    """Return the process id of this home's supervisord, or None when it does not answer."""
+    try:
+        with rpc() as supervisor:
+            return int(supervisor.getPID())
+    except ServiceNotReady:
+        return None
+
+
+@contextmanager
+def rpc() -> Iterator[Any]:
+    """Open supervisord's XML-RPC interface.
+
+    Raises:
+        ServiceNotReady: It does not answer.
+    """
+    from supervisor.xmlrpc import SupervisorTransport
+
+    transport = SupervisorTransport(None, None, f"unix://{socket_path()}")
+    proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+    try:
+        yield proxy.supervisor
+    except (OSError, http.client.HTTPException) as error:
+        raise ServiceNotReady(f"The supervisor does not answer: {error}.", next_command="tickhouse up") from error
+    finally:
+        transport.close()
+
+
+def ensure_supervisor() -> None:
+    """Start supervisord as a daemon unless it runs.
+
+    Raises:
+        ServiceNotReady: It did not answer in time; the message holds the end of its log.
+    """
+    if supervisor_pid() is not None:
+        return
+    programs_dir().mkdir(parents=True, exist_ok=True)
+    socket_path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    socket_path().unlink(missing_ok=True)
+    for stale in programs_dir().glob("*.conf"):  # of a supervisord that was killed: programs are written anew
+        stale.unlink()
+    conf = run_dir() / "supervisord.conf"
+    conf.write_text(_supervisor_conf())
+    command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", str(conf)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=run_dir(), start_new_session=True)
+    if done.returncode != 0 or not _until(lambda: supervisor_pid() is not None, SUPERVISOR_START_S):
+        raise ServiceNotReady(
+            f"The supervisor did not start: {done.stderr or done.stdout}{tail(logs_dir() / 'supervisord.log')}",
+            next_command="tickhouse doctor",
+        )
+
+
+def stop_supervisor() -> None:
+    """Stop supervisord and everything under it; nothing happens when it does not run."""
+    import psutil
+
+    pid = supervisor_pid()
+    if pid is None:
+        return
+    with rpc() as supervisor:
+        supervisor.shutdown()
+    if not _until(lambda: not psutil.pid_exists(pid), SUPERVISOR_STOP_S):
+        psutil.Process(pid).kill()
+    socket_path().unlink(missing_ok=True)
+
+
+def programs_dir() -> Path:
+    """Return the folder with one supervisord section a program."""
+    return run_dir() / "programs"
+
+
+def install(spec: ProgramSpec) -> None:
+    """Write a program's launch file and section, and have supervisord take it in; the program must not run."""
+    launch = run_dir() / f"{spec.name}.json"
+    launch.touch(mode=0o600)
+    launch.write_text(json.dumps(asdict(spec) | {"pid_file": str(pid_file(spec.name))}))
+    section = programs_dir() / f"{spec.name}.conf"
+    section.write_text(_program_conf(spec, launch))
+    with _change, rpc() as supervisor:
+        supervisor.reloadConfig()
+        _tolerating(lambda: supervisor.removeProcessGroup(spec.name), BAD_NAME)
+        _tolerating(lambda: supervisor.addProcessGroup(spec.name), ALREADY_ADDED)
+
+
+def start(name: str) -> None:
+    """Start an installed program without waiting for it."""
+    with _change, rpc() as supervisor:
+        _tolerating(lambda: supervisor.startProcess(name, False), ALREADY_STARTED)
+
+
+def stop(name: str) -> None:
+    """Stop a program and wait until it has ended; nothing happens when it does not run."""
+    with rpc() as supervisor:
+        _tolerating(lambda: supervisor.stopProcess(name, True), NOT_RUNNING, BAD_NAME)
+
+
+def state(name: str) -> ProgramState:
+    """Return the state of one program."""
+    return states().get(name, ProgramState(name, "ABSENT", 0, 0, ""))
+
+
+def states() -> dict[str, ProgramState]:
+    """Return the state of every program supervisord knows; empty when it does not run."""
+    try:
+        with rpc() as supervisor:
+            answers = supervisor.getAllProcessInfo()
+    except ServiceNotReady:
+        return {}
+    return {
+        one["name"]: ProgramState(one["name"], one["statename"], one["pid"], one["start"], one["spawnerr"])
+        for one in answers
+    }
+
+
+def log_file(program: str) -> Path:
+    """Return the log of one program (standard output and error)."""
+    return logs_dir() / f"{program}.log"
+
+
+def pid_file(program: str) -> Path:
+    """Return the file where `launch.py` records the program's process id."""
+    return run_dir() / f"{program}.pid"
+
+
+def tail(path: Path, lines: int = 30) -> str:
+    """Return the last lines of a log; empty when there is no such file."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 64 * 1024))
+        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
+
+
+def _tolerating(step: Callable[[], object], *faults: int) -> None:
+    try:
+        step()
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode not in faults:
+            raise ServiceNotReady(f"The supervisor refused: {fault.faultString}.") from fault
+
+
+def _until(probe: Callable[[], bool], timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not probe():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _supervisor_conf() -> str:
+    user = "user=root\n" if os.geteuid() == 0 else ""  # says on purpose what supervisord else warns about
+    return f"""[supervisord]
+logfile={_escape(logs_dir() / "supervisord.log")}
+pidfile={_escape(run_dir() / "supervisord.pid")}
+childlogdir={_escape(logs_dir())}
+logfile_maxbytes=5MB
+logfile_backups=1
+umask=077
+{user}
+[unix_http_server]
+file={_escape(socket_path())}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[include]
+files={_escape(programs_dir())}/*.conf
+"""
+
+
+def _program_conf(spec: ProgramSpec, launch: Path) -> str:
+    # startsecs: a program that ends sooner counts as a failed start, and after start_retries as FATAL.
+    return f"""[program:{spec.name}]
+command="{_escape(sys.executable)}" -I -S "{_escape(REPO / "stack" / "engine" / "launch.py")}" "{_escape(launch)}"
+autostart=false
+autorestart=true
+startsecs=3
+startretries={spec.start_retries}
+stopsignal={spec.stop_signal}
+stopwaitsecs={spec.stop_wait_s}
+stopasgroup=true
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={_escape(log_file(spec.name))}
+stdout_logfile_maxbytes=20MB
+stdout_logfile_backups=1
+"""
+
+
+def _escape(path: object) -> str:
+    return str(path).replace("%", "%%")

@@ -1,0 +1,1 @@
+"""How Kafka is fetched, configured, started, probed and stopped."""

@@ -1,0 +1,1 @@
+"""How PostgreSQL is fetched, configured, started, probed and stopped."""

@@ -1,0 +1,1 @@
+"""How Redis is fetched, configured, started, probed and stopped."""

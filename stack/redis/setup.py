@@ -1,0 +1,20 @@
+"""Redis: readiness."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from stack.engine.context import ServiceContext
+
+PROBE_S = 3.0
+
+
+def answers(context: ServiceContext) -> bool:
+    """Return whether Redis answers PING with our password (it listens earlier, while it reads its file)."""
+    import redis
+
+    with closing(redis.Redis.from_url(context.settings.redis_dsn(), socket_timeout=PROBE_S)) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False

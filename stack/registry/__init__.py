@@ -1,0 +1,1 @@
+"""How the schema registry is fetched, configured, started, probed and stopped."""
