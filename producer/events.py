@@ -1,0 +1,140 @@
+"""The events of one exchange frame, and their identity."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from tickhouse.errors import ConfigurationError, RejectedRecord
+
+MARKETS: Final = ("spot", "usdm", "coinm")
+TRADE_STREAMS: Final = ("aggTrade", "trade")
+TICK_STREAMS: Final = ("ticker", "miniTicker", "bookTicker")
+MAX_ID: Final = (1 << 63) - 1  # Avro long
+
+# 13 digits are milliseconds, 16 microseconds: from 2001-09 to 2286-11. Both are in use at the same time.
+_MILLIS = range(10**12, 10**13)
+_MICROS = range(10**15, 10**16)
+# What Binance itself accepts as a symbol: word characters, dot and dash, no lower-case Latin letter, 1 to 50 long.
+_SYMBOL = re.compile(r"[\w.\-]{1,50}")
+_LOWER = re.compile(r"[a-z]")
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """One trade or aggregate trade; `price` and `qty` are unscaled Avro bytes of scale 8, times are µs UTC."""
+
+    stream: str
+    symbol: str
+    trade_id: int
+    first_trade_id: int
+    last_trade_id: int
+    price: bytes
+    qty: bytes
+    side: str
+    event_us: int
+    trade_us: int
+
+    def same_payload(self, other: Trade) -> bool:
+        """Return whether two deliveries of one id say the same.
+
+        The event time is left out because REST has none, and the trade time is compared in ms because REST and
+        streams may use different units.
+        """
+        return (
+            self.price == other.price
+            and self.qty == other.qty
+            and self.side == other.side
+            and self.first_trade_id == other.first_trade_id
+            and self.last_trade_id == other.last_trade_id
+            and self.trade_us // 1000 == other.trade_us // 1000
+        )
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """One 24 h ticker or book ticker; its numbers stay in `frame` until it is known to be kept."""
+
+    stream: str
+    symbol: str
+    event_us: int | None
+    update_id: int | None
+    frame: msgspec.Struct
+
+    @property
+    def exchange_id(self) -> int:
+        """Return the update id of a book ticker, else the event time in µs."""
+        number = self.update_id if self.stream == "bookTicker" else self.event_us
+        assert number is not None  # noqa: S101  # the parser lets no ticker without E through
+        return number
+
+
+class Identity(msgspec.Struct, frozen=True, gc=False):
+    """What names an event even when the rest of it is wrong."""
+
+    stream: str
+    symbol: str
+    exchange_id: int
+
+
+def micros(value: int) -> int:
+    """Return an exchange time (ms or µs, told by magnitude) in µs.
+
+    Raises:
+        RejectedRecord: `bad_time`.
+    """
+    if value in _MILLIS:
+        return value * 1000
+    if value in _MICROS:
+        return value
+    raise RejectedRecord("bad_time", f"Expected 13 (ms) or 16 (µs) digits, was {str(value)[:40]}")
+
+
+def is_symbol(text: str) -> bool:
+    """Return whether the exchange could call a symbol so; non-ASCII letters are allowed."""
+    return _SYMBOL.fullmatch(text) is not None and _LOWER.search(text) is None
+
+
+def check_symbol(text: str) -> str:
+    """Return `text` when it can be a symbol.
+
+    Raises:
+        RejectedRecord: `bad_symbol`.
+    """
+    if is_symbol(text):
+        return text
+    raise RejectedRecord("bad_symbol", f"Expected 1 to 50 upper-case letters, digits, '_', '-', '.', was {text[:80]!r}")
+
+
+def check_market(market: str) -> str:
+    """Return `market` when it is one.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if market in MARKETS:
+        return market
+    raise ConfigurationError(f"Expected a market of {MARKETS}, was {market!r}.")
+
+
+def event_prefix(market: str, symbol: str, stream: str) -> str:
+    """Return everything of an event id but the exchange's number."""
+    return f"binance:{market}:{symbol}:{stream}:"
+
+
+def event_id(market: str, identity: Identity) -> str:
+    """Return `binance:<market>:<SYMBOL>:<stream>:<exchange id>`."""
+    return f"{event_prefix(market, identity.symbol, identity.stream)}{identity.exchange_id}"
+
+
+def split_event_id(text: str) -> tuple[str, Identity] | None:
+    """Return (market, identity) of an event id, or None when it is none of ours."""
+    parts = text.split(":")
+    if len(parts) != 5 or parts[0] != "binance" or not parts[4].isdecimal():
+        return None
+    return parts[1], Identity(stream=parts[3], symbol=parts[2], exchange_id=int(parts[4]))
+
+
+def record_key(market: str, symbol: str) -> bytes:
+    """Return the Kafka key of a symbol's trades and ticks, `BINANCE:<MARKET>:<SYMBOL>`."""
+    return f"BINANCE:{market.upper()}:{symbol}".encode()
