@@ -25,6 +25,9 @@ import structlog
 
 from tickhouse.errors import LeaseHeld
 
+# Takes the lock of a file; returns what keeps it, or None when another process has it.
+TryLock = Callable[[Path], Any | None]
+
 log = structlog.get_logger("spark.lease")
 
 # A driver ends its open batches on SIGTERM: the longest is a lake batch, some seconds.
@@ -59,11 +62,11 @@ class Lease:
 
     Args:
         folder: The folder that holds the checkpoints.
-        try_lock: Takes the lock of a file for the JVM; returns what keeps it, or None when another has it.
-        own_pid: The process that holds the lock (the JVM).
+        try_lock: Takes the lock for the process `own_pid`.
+        own_pid: The JVM.
     """
 
-    def __init__(self, folder: Path, try_lock: Callable[[Path], Any | None], own_pid: int) -> None:
+    def __init__(self, folder: Path, try_lock: TryLock, own_pid: int) -> None:
         self._lock_file = folder / "lease.lock"
         self._holder_file = folder / "lease.json"
         self._try_lock = try_lock
@@ -113,8 +116,11 @@ class Lease:
             return None
 
 
-def jvm_lock(jvm: Any) -> Callable[[Path], Any | None]:
-    """Return a `try_lock` that locks on behalf of the JVM behind py4j (POSIX lock, freed by the kernel at its end)."""
+def jvm_lock(jvm: Any) -> tuple[TryLock, int]:
+    """Return a `try_lock` on behalf of the JVM behind py4j, and that JVM's process id.
+
+    A POSIX lock: the kernel frees it at the end of the JVM.
+    """
 
     def try_lock(path: Path) -> Any | None:
         file = jvm.java.io.RandomAccessFile(str(path), "rw")
@@ -123,4 +129,4 @@ def jvm_lock(jvm: Any) -> Callable[[Path], Any | None]:
             file.close()
         return lock
 
-    return try_lock
+    return try_lock, jvm.java.lang.ProcessHandle.current().pid()

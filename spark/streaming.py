@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -167,18 +168,23 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    spark = SparkSession.builder.appName("tickhouse-stream").getOrCreate()
-    spark.sparkContext.setLogLevel("WARN")
-    jvm: Any = spark._jvm  # the lock must be the JVM's, see spark/lease.py
     try:
-        Lease(stream_folder(settings), jvm_lock(jvm), jvm.java.lang.ProcessHandle.current().pid()).acquire()
+        # Before the session: the driver to be replaced may still hold the UI's port.
+        Lease(stream_folder(settings), *jvm_lock(start_jvm())).acquire()
+        spark = SparkSession.builder.appName("tickhouse-stream").getOrCreate()
+        spark.sparkContext.setLogLevel("WARN")
         Application(spark, settings, stop).run()
+        spark.stop()
     except TickhouseError as error:
         log.error("failed", error=str(error))
         return error.exit_code
-    finally:
-        spark.stop()
     return 0
+
+
+def start_jvm() -> Any:
+    """Return py4j's view of the driver's JVM, without a Spark context yet."""
+    SparkContext._ensure_initialized()
+    return SparkContext._jvm
 
 
 if __name__ == "__main__":

@@ -1,0 +1,49 @@
+"""Configuration of every Tickhouse Spark job: exact decimals, UTC, loopback only. Imports nothing of Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+# Avro trusts length prefixes: a bad record must fail to decode, not ask for gigabytes. A frame is under 64 KiB.
+_AVRO_LIMITS = "-Dorg.apache.avro.limits.string.maxLength=1048576 -Dorg.apache.avro.limits.bytes.maxLength=1048576"
+
+CONF: Mapping[str, str] = {
+    "spark.sql.session.timeZone": "UTC",
+    # Overflow is an error or a null that we asked for, never a wrapped number; decimals cast to plain text.
+    "spark.sql.ansi.enabled": "true",
+    # decimal(28,8) x decimal(28,8) keeps its 16 decimals instead of being rounded to 6.
+    "spark.sql.decimalOperations.allowPrecisionLoss": "false",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Three topic partitions feed a batch; two reducers, one a core, finish it.
+    "spark.sql.shuffle.partitions": "2",
+    # Batches are small and their shape is known: re-planning each one costs more than it finds.
+    "spark.sql.adaptive.enabled": "false",
+    # Queries share the executor: a long lake batch must not hold back the candles.
+    "spark.scheduler.mode": "FAIR",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.streaming.metricsEnabled": "true",
+    "spark.ui.prometheus.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+    # Checkpoints keep this many batches for replays after a crash.
+    "spark.sql.streaming.minBatchesToRetain": "20",
+    "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC {_AVRO_LIMITS}",
+}
+
+
+def submit_conf(jars: Path, ui_port: int, *, driver_memory: str = "1g") -> dict[str, str]:
+    """Return the configuration for spark-submit: everything that must be set before the JVM starts.
+
+    Args:
+        jars: Folder with the jars of `spark/jars/pom.xml`.
+        ui_port: Port of the Spark UI on loopback.
+        driver_memory: Heap of the driver.
+    """
+    return {
+        **CONF,
+        "spark.jars": ",".join(str(jar) for jar in sorted(jars.glob("*.jar"))),
+        "spark.driver.memory": driver_memory,
+        "spark.ui.port": str(ui_port),
+        "spark.port.maxRetries": "0",
+    }

@@ -1,0 +1,1 @@
+"""The lake through the official lakeFS client: manifests, commits."""
