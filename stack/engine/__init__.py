@@ -20,7 +20,7 @@ __all__ = ["down", "jar_dir", "status", "up"]
 _HOMES = {"up": "lifecycle", "down": "lifecycle", "status": "survey", "jar_dir": "fetch"}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type checker reads the imports above
+def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name not in _HOMES:

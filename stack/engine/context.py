@@ -10,6 +10,7 @@ from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jinja2
 
@@ -68,6 +69,8 @@ class ServiceContext:
             "settings": self.settings,
             "secret": self._secret,
             "jvm": _jvm,
+            "database_address": urlsplit(self.settings.database_url.get_secret_value()).netloc.rpartition("@")[2],
+            "env": os.environ.get,
         }
 
     def _secret(self, name: str) -> str:
@@ -112,7 +115,9 @@ def inherited() -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _INHERITED or name.upper().startswith(_INHERITED_PREFIXES)
     }
-    return {"LANG": "C.UTF-8", **chosen, "TICKHOUSE_HOME": str(home()), "TZ": "UTC"}
+    # Our own programs first (airflow, spark-submit), whether or not the shell activated the environment.
+    path = f"{Path(sys.prefix) / 'bin'}:{chosen.get('PATH', os.defpath)}"
+    return {"LANG": "C.UTF-8", **chosen, "PATH": path, "TICKHOUSE_HOME": str(home()), "TZ": "UTC"}
 
 
 def call(location: str, context: ServiceContext) -> object:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib
 import importlib.util
 import os
 import shutil
@@ -59,7 +60,7 @@ def jar_dir(pom_path: Path, progress: Progress = _silent) -> Path:
         finally:
             pom.unlink()
 
-    return _once(target, fill)
+    return once(target, fill)
 
 
 def archive_dir(coordinates: str, progress: Progress = _silent) -> Path:
@@ -79,7 +80,7 @@ def archive_dir(coordinates: str, progress: Progress = _silent) -> Path:
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
 
-    return _once(cache_dir() / "archives" / f"{artifact}-{version}", fill)
+    return once(cache_dir() / "archives" / f"{artifact}-{version}", fill)
 
 
 def wheel_path(location: str) -> Path:
@@ -101,7 +102,14 @@ def fetch(service: Service, progress: Progress = _silent) -> dict[str, Path]:
     declared = service.fetch
     found = {name: jar_dir(REPO / pom, progress) for name, pom in declared.poms.items()}
     found |= {name: archive_dir(coordinates, progress) for name, coordinates in declared.archives.items()}
-    return found | {name: wheel_path(location) for name, location in declared.wheels.items()}
+    found |= {name: wheel_path(location) for name, location in declared.wheels.items()}
+    return found | {name: _built(location, progress) for name, location in declared.built.items()}
+
+
+def _built(location: str, progress: Progress) -> Path:
+    module, _, function = location.partition(":")
+    path: Path = getattr(importlib.import_module(module), function)(progress)
+    return path
 
 
 def java() -> Path:
@@ -122,11 +130,12 @@ def _pom_name(pom_path: Path) -> str:
     return pom_path.resolve().parent.name
 
 
-def _once(target: Path, fill: Callable[[Path], None]) -> Path:
+def once(target: Path, fill: Callable[[Path], None]) -> Path:
+    """Return a cache folder, filled by `fill(partial folder)` when it is not there yet; all of it or nothing."""
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with maven_lock():
+    with _one_writer():
         if target.is_dir():  # another process fetched it while we waited
             return target
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -140,10 +149,10 @@ def _once(target: Path, fill: Callable[[Path], None]) -> Path:
 
 
 @contextmanager
-def maven_lock() -> Iterator[None]:
-    """Hold the one right to run Maven: its local repository does not stand two writers."""
+def _one_writer() -> Iterator[None]:
+    # One at a time on the machine: Maven's local repository does not stand two writers.
     cache_dir().mkdir(parents=True, exist_ok=True)
-    with (cache_dir() / "maven.lock").open("w") as file:
+    with (cache_dir() / "writer.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -21,12 +21,14 @@ class Fetch(_Strict):
     """What must be in the cache before the service starts; each value is usable in templates as `fetched.<name>`.
 
     `poms`: name to pom (repository path), resolved to one folder of jars. `archives`: name to Maven coordinates
-    of a tar.gz, unpacked. `wheels`: name to `module:path/inside` of an installed wheel.
+    of a tar.gz, unpacked. `wheels`: name to `module:path/inside` of an installed wheel. `built`: name to
+    `module:function`, which takes the progress callback, makes what is missing in the cache and returns its path.
     """
 
     poms: dict[str, str] = {}
     archives: dict[str, str] = {}
     wheels: dict[str, str] = {}
+    built: dict[str, str] = {}
 
 
 class ConfigFile(_Strict):

@@ -1,0 +1,1 @@
+"""How Airflow is fetched, configured, started, probed and stopped."""

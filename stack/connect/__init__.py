@@ -1,0 +1,1 @@
+"""How Kafka Connect is fetched, configured, started, probed and stopped."""
