@@ -1,0 +1,84 @@
+"""Candles and applied ids as PostgreSQL holds them, read with the reader's role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
+from typing import Any, LiteralString
+
+import psycopg
+
+from tickhouse.errors import StoreUnavailable
+from tickhouse.reconcile.bars import Bar
+from tickhouse.reconcile.model import StreamKey
+from tickhouse.reconcile.ranges import Range
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EXACT = Context(prec=100)
+# The order of `Bar`, with the key's three columns first.
+_BARS: LiteralString = (
+    "SELECT market, symbol, stream, open_time, open, high, low, close, volume, quote_volume, vwap, trades, agg_trades, "
+    "taker_buy_volume, taker_buy_quote_volume, open_trade_id, close_trade_id, checksum "
+    "FROM market.candles_1m"
+)
+_PLACES = (8, 8, 8, 8, 8, 16, 16, 0, 0, 8, 16, 0, 0, 0)
+
+
+@contextmanager
+def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    """Open a read-only connection and translate what goes wrong on it.
+
+    Raises:
+        StoreUnavailable: PostgreSQL does not answer, refuses the login, or lacks a table.
+    """
+    try:
+        with psycopg.connect(dsn, connect_timeout=10) as connection:
+            connection.read_only = True
+            yield connection
+    except psycopg.Error as error:
+        raise StoreUnavailable(
+            f"PostgreSQL cannot be read: {str(error).strip()}",
+            safe="The stores are untouched.",
+            next_command="tickhouse status",
+        ) from error
+
+
+def bars(connection: psycopg.Connection[Any]) -> Iterator[Bar]:
+    """Yield every row of market.candles_1m."""
+    with connection.cursor(name="tickhouse_reconcile") as cursor:
+        cursor.itersize = 10_000
+        cursor.execute(_BARS)
+        for row in cursor:
+            yield bar_of_row(row)
+
+
+def bar_of_row(row: tuple[Any, ...]) -> Bar:
+    """Return the bar in a row of the query."""
+    numbers = (_unscaled(value, places) for value, places in zip(row[4:], _PLACES, strict=True))
+    return Bar(StreamKey(*row[:3]), micros(row[3]), *numbers)
+
+
+def applied(connection: psycopg.Connection[Any]) -> dict[StreamKey, list[Range]]:
+    """Return the ids that market.trade_ranges says are in the candles (sentinels included), as inclusive ranges."""
+    query: LiteralString = (
+        "SELECT market, symbol, stream, lower(one), upper(one) - 1 FROM market.trade_ranges, unnest(seen) AS one "
+        "ORDER BY 1, 2, 3, 4"
+    )
+    found: dict[StreamKey, list[Range]] = {}
+    for market, symbol, stream, low, high in connection.execute(query):
+        found.setdefault(StreamKey(market, symbol, stream), []).append((low, high))
+    return found
+
+
+def _unscaled(value: Decimal | int, places: int) -> int:
+    """Return a numeric as a scaled integer; one with more decimals than the column declares would not be whole."""
+    if isinstance(value, int):
+        return value
+    return int(value.scaleb(places, _EXACT).to_integral_exact(context=_EXACT))
+
+
+def micros(moment: datetime) -> int:
+    """Return a moment as microseconds since 1970 UTC, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
