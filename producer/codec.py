@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import fastavro
 
@@ -26,15 +26,16 @@ _TICK_EMPTY: Final[dict[str, Any]] = {
 
 
 class Encoder:
-    """Writes trades and ticks; holds one buffer, so one encoder a thread."""
+    """Writes the trades and ticks of one market and source; holds one buffer, so one encoder a thread."""
 
-    def __init__(self, trade_schema_id: int, tick_schema_id: int) -> None:
+    def __init__(self, market: str, source: str, *, trade_schema_id: int, tick_schema_id: int) -> None:
+        self.market, self.source = market, source
         self._trade = struct.pack(">bI", 0, trade_schema_id)
         self._tick = struct.pack(">bI", 0, tick_schema_id)
         self._buffer = BytesIO()
         self._write = fastavro.schemaless_writer
 
-    def trade(self, event_id: str, market: str, trade: Trade, ingest_us: int, source: str, raw: str) -> bytes:
+    def trade(self, event_id: str, trade: Trade, ingest_us: int, raw: str) -> bytes:
         """Return the framed value of one trade."""
         buffer = self._buffer
         buffer.seek(0)
@@ -43,27 +44,27 @@ class Encoder:
             buffer,
             _TRADE,
             {
-                "event_id": event_id, "exchange": EXCHANGE, "market": market, "stream": trade.stream,
+                "event_id": event_id, "exchange": EXCHANGE, "market": self.market, "stream": trade.stream,
                 "symbol": trade.symbol, "trade_id": trade.trade_id, "first_trade_id": trade.first_trade_id,
                 "last_trade_id": trade.last_trade_id, "price": trade.price, "qty": trade.qty, "side": trade.side,
                 "event_time": trade.event_us, "trade_time": trade.trade_us, "ingest_time": ingest_us,
-                "source": source, "raw": raw,
+                "source": self.source, "raw": raw,
             },
         )  # fmt: skip
         buffer.truncate()
         return buffer.getvalue()
 
-    def tick(self, market: str, tick: Tick, ingest_us: int, source: str, raw: str) -> bytes:
+    def tick(self, tick: Tick, ingest_us: int, raw: str) -> bytes:
         """Return the framed value of one tick.
 
         Raises:
             RejectedRecord: One of its numbers is none, or does not fit.
         """
-        prefix = event_prefix(market, tick.symbol, tick.stream)
+        prefix = event_prefix(self.market, tick.symbol, tick.stream)
         record = {
             **_TICK_EMPTY, **tick_values(tick), "event_id": f"{prefix}{tick.exchange_id}", "exchange": EXCHANGE,
-            "market": market, "stream": tick.stream, "symbol": tick.symbol, "update_id": tick.update_id,
-            "event_time": tick.event_us, "ingest_time": ingest_us, "source": source, "raw": raw,
+            "market": self.market, "stream": tick.stream, "symbol": tick.symbol, "update_id": tick.update_id,
+            "event_time": tick.event_us, "ingest_time": ingest_us, "source": self.source, "raw": raw,
         }  # fmt: skip
         buffer = BytesIO()
         buffer.write(self._tick)
@@ -80,10 +81,10 @@ def decode(name: str, value: bytes) -> dict[str, Any]:
     if len(value) < HEADER_BYTES or value[0] != 0:
         raise RejectedRecord("unknown_format", f"Expected a Confluent frame, was {value[:8]!r}")
     try:
-        record: dict[str, Any] = fastavro.schemaless_reader(BytesIO(value[HEADER_BYTES:]), _FULL[name], None)
+        record: Any = fastavro.schemaless_reader(BytesIO(value[HEADER_BYTES:]), _FULL[name], None)
     except (EOFError, IndexError, ValueError, OverflowError) as error:
         raise RejectedRecord("truncated", f"Expected a {name} in Avro, was {error!r}") from error
-    return record
+    return cast("dict[str, Any]", record)
 
 
 def event_id_of(value: bytes) -> str:

@@ -61,7 +61,7 @@ class StreamLedger:
 
     __slots__ = (
         "counts", "dlq_offset", "expected", "is_dirty", "is_tick", "key", "market", "number", "offsets", "others",
-        "own", "pass_seen", "prefix", "stream", "symbol", "writer",
+        "own", "pass_seen", "prefix", "rejected", "sampled_out", "stream", "symbol", "writer",
     )  # fmt: skip
 
     def __init__(self, market: str, symbol: str, stream: str, writer: str) -> None:
@@ -70,6 +70,8 @@ class StreamLedger:
         self.key = record_key(market, symbol)
         self.is_tick = stream in TICK_STREAMS
         self.own, self.others = IntervalSet(), IntervalSet()
+        # Those of `own` that went to the dead letters; known of this run and of the log that it read.
+        self.rejected = IntervalSet()
         self.pass_seen: IntervalSet | None = None
         # The id that follows the greatest one: the hot path compares with this alone.
         self.expected = -1
@@ -77,12 +79,19 @@ class StreamLedger:
         self.offsets: dict[str, int] = {}
         self.dlq_offset = 0
         self.is_dirty = False
-        self.number = 0  # of events in sequence since the last `settle`, counted by the hot path
+        # Since the last `settle`, counted by the hot path: events in sequence, and ticks that were not kept.
+        self.number = 0
+        self.sampled_out = 0
 
     @property
     def name(self) -> str:
         """Return the key of this ledger's snapshots."""
         return ledger_key(self.market, self.symbol, self.stream, self.writer)
+
+    @property
+    def has_news(self) -> bool:
+        """Return whether something happened since the last snapshot."""
+        return self.is_dirty or self.number > 0 or self.sampled_out > 0
 
     def start_pass(self) -> None:
         """Begin to read a file from its first line again: counts are of one pass, ids sent earlier stay sent."""
@@ -93,6 +102,9 @@ class StreamLedger:
     def settle(self) -> None:
         """Bring the set and the counts up to the events that the hot path let through in sequence."""
         run, self.number = self.number, 0
+        if self.sampled_out:
+            self.count("sampled_out", self.sampled_out)
+            self.sampled_out = 0
         if run:
             low, high = self.expected - run, self.expected - 1
             self.own.add_range(low, high)
@@ -121,21 +133,34 @@ class StreamLedger:
         self.own.add(number)
         if self.pass_seen is not None:
             self.pass_seen.add(number)
+        if count == "rejected":
+            self.rejected.add(number)
         self.count(count)
         self._expect_next()
         if last is None or number <= last + 1:
             return []
-        return [hole for low, high in self.own.missing(last + 1, number - 1) for hole in self.others.missing(low, high)]
+        return self.missing(last + 1, number - 1)
 
-    def count(self, what: str) -> None:
-        """Count one received event under one of `COUNTS`."""
-        self.counts["received"] += 1
-        self.counts[what] += 1
+    def missing(self, low: int, high: int) -> list[tuple[int, int]]:
+        """Return the ranges of [low, high] that no writer is known to have put into Kafka."""
+        return [hole for first, last in self.own.missing(low, high) for hole in self.others.missing(first, last)]
+
+    def holes(self) -> list[tuple[int, int]]:
+        """Return the ranges that are missing between the first and the last id of this writer."""
+        self.settle()
+        return [hole for low, high in self.own.gaps() for hole in self.others.missing(low, high)]
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count received events under one of `COUNTS`."""
+        self.counts["received"] += number
+        self.counts[what] += number
         self.is_dirty = True
 
     def fold(self, number: int, *, is_rejected: bool = False) -> None:
         """Take in an id found in the log behind the last snapshot."""
         self.settle()
+        if is_rejected:
+            self.rejected.add(number)
         if number not in self.own:
             self.own.add(number)
             self.count("rejected" if is_rejected else "delivered")
@@ -145,11 +170,12 @@ class StreamLedger:
         # While a file is read again its ids are compared one by one: only then can those sent earlier be told.
         last = self.own.last
         follows = -1 if last is None else last + 1
-        is_free = follows not in self.others and (self.pass_seen is None or follows - 1 in self.pass_seen)
+        beyond = self.others.last
+        is_free = (beyond is None or beyond < follows) and (self.pass_seen is None or follows - 1 in self.pass_seen)
         self.expected = follows if is_free else -1
 
     def snapshot(self, now_us: int, *, is_closed: bool = False) -> dict[str, Any]:
-        """Return the value of crypto.ledger for this stream; `closed` says that no tail of this writer is to be read."""
+        """Return the value of crypto.ledger for this stream; `closed`: this writer left no tail to be read."""
         self.settle()
         self.is_dirty = False
         ranges = [list(pair) for pair in self.own]

@@ -58,9 +58,7 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 SPOT_AGG = Layout("archive aggTrades, spot", "aggTrade", 8, id=0, price=1, qty=2, first=3, last=4, time=5, maker=6)
-FUTURES_AGG = Layout(
-    "archive aggTrades, futures", "aggTrade", 7, id=0, price=1, qty=2, first=3, last=4, time=5, maker=6
-)
+FUT_AGG = Layout("archive aggTrades, futures", "aggTrade", 7, id=0, price=1, qty=2, first=3, last=4, time=5, maker=6)
 SPOT_TRADES = Layout("archive trades, spot", "trade", 7, id=0, price=1, qty=2, first=0, last=0, time=4, maker=5)
 FUT_TRADES = Layout("archive trades, futures", "trade", 6, id=0, price=1, qty=2, first=0, last=0, time=4, maker=5)
 CAPTURE_TRADES = Layout(
