@@ -1,0 +1,338 @@
+"""A synthetic market: a pure function of its configuration.
+
+The reconciler builds the same market from the seed and compares what the pipeline stored; nothing here may import
+producer/ or spark/. Protocol facts kept (Binance spot API docs): aggregate ids `a` grow by one without holes; the
+next `f` is the last `l` + 1; many trades share one `T`; a sentinel has p '0', q '0', f -1, l -1 and keeps its id.
+All times are whole milliseconds, so millisecond and microsecond streams carry the same instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stack.exchange.columns import (
+    NORMAL,
+    OUT_OF_RANGE,
+    SENTINEL,
+    Bools,
+    Columns,
+    Flags,
+    Int64s,
+    MarketName,
+    SymbolSpec,
+    fixed,
+    to_units,
+)
+from stack.exchange.symbols import DEFAULTS, NEW_SYMBOL, spec_of
+
+MS = 1_000
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+
+# The largest quantity of a huge trade: 46,116,860,414.00 is the most that exchangeInfo of 2021 allowed anywhere.
+MAX_QTY = 46_116_860_414
+
+
+class SymbolConfig(BaseModel):
+    """One symbol of a configuration file; what is left out comes from the default of that name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbol: str
+    base: str
+    quote: str
+    price: str
+    tick: str
+    step: str
+    lot: int = Field(gt=0)
+    weight: int = Field(default=10, gt=0)
+
+
+class Burst(BaseModel):
+    """A stretch of event time with `factor` times the usual rate."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_s: float = Field(ge=0)
+    event_s: float = Field(gt=0)
+    factor: int = Field(gt=1)
+
+
+class Listing(BaseModel):
+    """A symbol that starts trading in the middle of the run, with aggregate id 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbol: str = NEW_SYMBOL.symbol
+    at_fraction: float = Field(default=0.4, gt=0, lt=1)
+
+
+class MarketConfig(BaseModel):
+    """Everything the market depends on; equal configurations give equal trades.
+
+    Times are event time. `silent_minutes` names minutes counted from the start, by symbol.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 20_240_808
+    market: MarketName = "spot"
+    start_us: int = Field(default=1_723_161_240_000_000, ge=0, multiple_of=MS)
+    length_s: int = Field(default=1_320, gt=0)
+    events: int = Field(default=210_000, gt=0)
+    symbols: tuple[str | SymbolConfig, ...] = tuple(list(DEFAULTS)[:24])
+    bursts: tuple[Burst, ...] = (Burst(at_s=200, event_s=6, factor=12), Burst(at_s=890, event_s=15, factor=6))
+    silent_minutes: dict[str, tuple[int, ...]] = {"XRPETH": (3, 4, 9, 10), "ADABTC": (5, 6, 7), "BTCIDR": (2, 3, 12)}
+    listings: tuple[Listing, ...] = ()
+    same_time_percent: int = Field(default=30, ge=0, le=100)
+    sentinels: int = Field(default=0, ge=0)
+    out_of_range: int = Field(default=0, ge=0)
+    trailing_zeros: int = Field(default=0, ge=0)
+    huge_quantities: int = Field(default=3, ge=0)
+    ticker_interval_ms: int = Field(default=1_000, gt=0)
+
+    @model_validator(mode="after")
+    def _known_symbols(self) -> MarketConfig:
+        names = [s if isinstance(s, str) else s.symbol for s in self.symbols]
+        unknown = [s for s in self.symbols if isinstance(s, str) and s not in DEFAULTS]
+        if unknown:
+            raise ValueError(f"Expected symbols of {sorted(DEFAULTS)} or full definitions, was {unknown}")
+        for listing in self.listings:
+            if listing.symbol != NEW_SYMBOL.symbol and listing.symbol not in DEFAULTS:
+                raise ValueError(f"Expected a listing of {NEW_SYMBOL.symbol} or a default, was {listing.symbol!r}")
+        everything = names + [listing.symbol for listing in self.listings]
+        if len(set(everything)) != len(everything):
+            raise ValueError(f"Expected each symbol once, was {everything}")
+        odd = self.sentinels + self.out_of_range + self.trailing_zeros + self.huge_quantities
+        if self.events < 4 * len(everything) + 4 * odd:
+            least = 4 * (len(everything) + odd)
+            raise ValueError(f"Expected at least {least} events for these symbols and oddities, was {self.events}")
+        return self
+
+    @property
+    def end_us(self) -> int:
+        """Return the event time at which everything is played."""
+        return self.start_us + self.length_s * SECOND
+
+    def specs(self) -> list[SymbolSpec]:
+        """Return the symbols in order, listings last."""
+        chosen = [spec_of(s, self.market) if isinstance(s, str) else self._custom(s) for s in self.symbols]
+        return chosen + [spec_of(listing.symbol, self.market) for listing in self.listings]
+
+    def listed_us(self) -> dict[str, int]:
+        """Return when each new symbol starts to trade."""
+        length = self.length_s * 1_000
+        return {one.symbol: self.start_us + int(length * one.at_fraction) * MS for one in self.listings}
+
+    def _custom(self, config: SymbolConfig) -> SymbolSpec:
+        return SymbolSpec(**config.model_dump(), market=self.market)
+
+
+class AggTrade(NamedTuple):
+    """One aggregate trade. Times are UTC microseconds; `price` and `qty` are the text that is sent."""
+
+    symbol: str
+    agg_id: int
+    price: str
+    qty: str
+    first_id: int
+    last_id: int
+    time_us: int
+    is_buyer_maker: bool
+    flag: int
+
+
+@dataclass(frozen=True)
+class Market:
+    """The whole market, ready for access by symbol and by global time order.
+
+    Args:
+        config: What it was built from.
+        tables: Trades by symbol, in the order of the configuration.
+    """
+
+    config: MarketConfig
+    tables: Mapping[str, Columns]
+
+    @classmethod
+    def build(cls, config: MarketConfig) -> Market:
+        """Generate every trade of the configuration."""
+        return cls(config, _Generator(config).tables())
+
+    def starting_at(self, start_us: int) -> Market:
+        """Return the same market moved to another start."""
+        delta = start_us - self.config.start_us
+        moved = {name: table.shifted(delta) for name, table in self.tables.items()}
+        return Market(self.config.model_copy(update={"start_us": start_us}), moved)
+
+    @cached_property
+    def order(self) -> tuple[Int64s, Int64s, Int64s]:
+        """Return (trade time, symbol index, row) of every trade in global time order, ties by symbol then id."""
+        tables = list(self.tables.values())
+        times = np.concatenate([t.t_us for t in tables])
+        symbol = np.concatenate([np.full(len(t), i, dtype=np.int64) for i, t in enumerate(tables)])
+        row = np.concatenate([np.arange(len(t), dtype=np.int64) for t in tables])
+        order = np.argsort(times, kind="stable")
+        return times[order], symbol[order], row[order]
+
+
+def trades(config: MarketConfig) -> Iterator[AggTrade]:
+    """Yield every trade of the market in global time order."""
+    yield from iterate(Market.build(config))
+
+
+def iterate(market: Market, until_us: int | None = None) -> Iterator[AggTrade]:
+    """Yield the trades of a built market in global time order, up to and including `until_us`."""
+    times, symbol, _ = market.order
+    count = len(times) if until_us is None else int(np.searchsorted(times, until_us, side="right"))
+    rows = {i: _rows(table) for i, table in enumerate(market.tables.values())}
+    for i in symbol[:count].tolist():
+        yield next(rows[i])
+
+
+def _rows(table: Columns) -> Iterator[AggTrade]:
+    spec, special = table.spec, table.special
+    columns = (table.ids, table.price, table.qty, table.first, table.last, table.t_us, table.maker, table.flags)
+    for row, (a, p, q, f, last, t, m, flag) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        if row in special:
+            price, qty = special[row]
+        else:
+            price, qty = fixed(p, spec.price_decimals), fixed(q, spec.qty_decimals)
+        yield AggTrade(spec.symbol, a, price, qty, f, last, t, m, flag)
+
+
+class _Generator:
+    """Draws one market. Every symbol has its own random stream, so that adding one leaves the others as they are."""
+
+    def __init__(self, config: MarketConfig) -> None:
+        self.config = config
+        self.specs = config.specs()
+
+    def tables(self) -> dict[str, Columns]:
+        counts = self._counts()
+        plain = {spec.symbol: self._table(i, spec, counts[i]) for i, spec in enumerate(self.specs)}
+        for symbol, picks in self._odd_rows(plain).items():
+            plain[symbol] = _with_odd_rows(plain[symbol], picks)
+        return plain
+
+    def _counts(self) -> list[int]:
+        total = sum(s.weight for s in self.specs)
+        counts = [max(4, self.config.events * s.weight // total) for s in self.specs]
+        counts[0] += self.config.events - sum(counts)
+        return counts
+
+    def _rng(self, *path: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, *path])
+
+    def _table(self, index: int, spec: SymbolSpec, count: int) -> Columns:
+        rng = self._rng(1, index)
+        is_new = spec.symbol in self.config.listed_us()
+        first_id = 0 if is_new else int(rng.integers(2**31, 2**32))
+        first_trade = 0 if is_new else int(rng.integers(2**32, 2**33))
+        maker = rng.integers(0, 2, count).astype(np.bool_)
+        sizes = np.where(rng.integers(0, 10, count) < 7, 1, rng.integers(2, 9, count)).astype(np.int64)
+        skipped = (rng.integers(0, 50, count) == 0) if self.config.market == "usdm" else np.zeros(count, dtype=np.bool_)
+        last = first_trade + np.cumsum(sizes + skipped) - 1
+        return Columns(
+            spec=spec,
+            ids=first_id + np.arange(count, dtype=np.int64),
+            t_us=self._times(rng, spec, count),
+            price=_prices(rng, spec, maker),
+            qty=_quantities(rng, spec, sizes),
+            first=last - sizes + 1,
+            last=last,
+            maker=maker,
+            flags=np.full(count, NORMAL, dtype=np.int8),
+        )
+
+    def _times(self, rng: np.random.Generator, spec: SymbolSpec, count: int) -> Int64s:
+        """Draw trade times from the rate of each millisecond slot of 100 ms, in integers only."""
+        config = self.config
+        slots = np.full(config.length_s * 10, 10, dtype=np.int64)
+        for burst in config.bursts:
+            slots[int(burst.at_s * 10) : int((burst.at_s + burst.event_s) * 10)] *= burst.factor
+        for minute in config.silent_minutes.get(spec.symbol, ()):
+            slots[minute * 600 : (minute + 1) * 600] = 0
+        listed = config.listed_us().get(spec.symbol, config.start_us)
+        slots[: (listed - config.start_us) // (100 * MS)] = 0
+        edges = np.cumsum(slots)
+        if edges[-1] == 0:
+            raise ValueError(f"Expected {spec.symbol} to trade in some minute, was silent in all of them")
+        slot = np.searchsorted(edges, rng.integers(0, edges[-1], count), side="right")
+        ms = np.sort(slot * 100 + rng.integers(0, 100, count))
+        same = rng.integers(0, 100, count) < config.same_time_percent
+        same[0] = False
+        ms = np.maximum.accumulate(np.where(same, 0, ms))
+        return (config.start_us + ms * MS).astype(np.int64)
+
+    def _odd_rows(self, tables: Mapping[str, Columns]) -> dict[str, list[tuple[int, str, int]]]:
+        """Choose the rows that are sentinels, out of range, padded or huge: never a symbol's first or last one."""
+        config = self.config
+        kinds = ["sentinel"] * config.sentinels + ["out_of_range"] * config.out_of_range
+        kinds += ["zeros"] * config.trailing_zeros + ["huge"] * config.huge_quantities
+        inner = [(name, row) for name, table in tables.items() for row in range(1, len(table) - 1)] if kinds else []
+        chosen = self._rng(2).choice(len(inner), size=len(kinds), replace=False).tolist() if kinds else []
+        picks: dict[str, list[tuple[int, str, int]]] = {}
+        for nth, (kind, at) in enumerate(zip(kinds, chosen, strict=True)):
+            symbol, row = inner[at]
+            picks.setdefault(symbol, []).append((row, kind, nth))
+        return picks
+
+
+def _prices(rng: np.random.Generator, spec: SymbolSpec, maker: Bools) -> Int64s:
+    """Walk in whole ticks between half and one and a half of the typical price; sellers hit the bid, one tick below."""
+    start = to_units(spec.price) // spec.tick_units
+    width = max(1, start // 40_000)
+    walk = start + np.cumsum(rng.integers(-width, width + 1, len(maker)))
+    # Reflect at both ends instead of clipping, so that a long run never sticks to a bound.
+    low, span = start // 2, start
+    folded = np.abs((walk - low) % (2 * span) - span)
+    ticks = low + span - folded
+    return np.asarray((ticks + np.where(maker, 0, 1)) * spec.tick_units, dtype=np.int64)
+
+
+def _quantities(rng: np.random.Generator, spec: SymbolSpec, sizes: Int64s) -> Int64s:
+    """Draw quantities over three orders of magnitude, in whole steps, at least one step a single trade."""
+    steps = spec.lot * rng.integers(1, 400, len(sizes)) // (10 ** rng.integers(1, 4, len(sizes)))
+    return np.asarray(np.maximum(steps, sizes) * spec.step_units, dtype=np.int64)
+
+
+def _with_odd_rows(table: Columns, picks: list[tuple[int, str, int]]) -> Columns:
+    price, qty, first, last = (column.copy() for column in (table.price, table.qty, table.first, table.last))
+    flags: Flags = table.flags.copy()
+    special: dict[int, tuple[str, str]] = {}
+    for row, kind, nth in picks:
+        if kind == "huge":
+            most = min(MAX_QTY * 10**8, 10**6 * int(qty[row]))
+            qty[row] = most // table.spec.step_units * table.spec.step_units
+        elif kind == "sentinel":
+            special[row], flags[row] = ("0", "0"), SENTINEL
+        else:
+            special[row] = _odd_texts(table, row, kind, nth)
+            flags[row] = OUT_OF_RANGE if kind == "out_of_range" else NORMAL
+    changed = replace(table, price=price, qty=qty, first=first, last=last, flags=flags, special=special)
+    return _without_trades(changed) if SENTINEL in flags else changed
+
+
+def _odd_texts(table: Columns, row: int, kind: str, nth: int) -> tuple[str, str]:
+    """Return texts with more decimals, or more integer digits, than decimal(28,8) takes; or harmless zeros."""
+    price, qty = (fixed(int(column[row]), 8) for column in (table.price, table.qty))
+    if kind == "zeros":
+        return f"{price}00", f"{qty}0000"
+    odd = ((f"{price}{nth % 9 + 1}", qty), (price, f"{qty}0{nth % 9 + 1}"), (price, f"1{nth:020d}.00000000"))
+    return odd[nth % 3]
+
+
+def _without_trades(table: Columns) -> Columns:
+    """Give sentinels f -1, l -1 and no single trades, and close the hole they leave in the single trade ids."""
+    mask = table.flags == SENTINEL
+    removed = np.cumsum(np.where(mask, table.last - table.first + 1, 0))
+    first, last = table.first - removed, table.last - removed
+    zero: dict[str, Any] = {name: np.where(mask, 0, getattr(table, name)) for name in ("price", "qty")}
+    return replace(table, first=np.where(mask, -1, first), last=np.where(mask, -1, last), **zero)
