@@ -76,6 +76,15 @@ def reverse(graph: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     return turned
 
 
+def stop_graph(catalog: Mapping[str, Service]) -> dict[str, list[str]]:
+    """Return the graph to stop everything by: a service after all that depend on it or use it."""
+    used = {
+        name: [other for other in (*service.depends_on, *service.stops_before) if other in catalog]
+        for name, service in catalog.items()
+    }
+    return reverse(used)
+
+
 def run_in_order(
     graph: Mapping[str, Collection[str]],
     work: Callable[[str, threading.Event], None],

@@ -110,8 +110,7 @@ def down(*, purge: bool = False, report: Reporter = silent, known: Mapping[str, 
     with _locked_home():
         everything = leftovers.tree(supervise.supervisor_pid() or 0)[1:]
         if supervise.states():
-            whole = {name: service.depends_on for name, service in known.items()}
-            graphs.run_in_order(graphs.reverse(whole), functools.partial(_take_down, known, report))
+            graphs.run_in_order(graphs.stop_graph(known), functools.partial(_take_down, known, report))
         supervise.stop_supervisor()
         leftovers.end([*(process for process in everything if process.is_running()), *leftovers.orphans()])
         for path in supervise.run_dir().glob("*.pid"):
@@ -128,11 +127,11 @@ def context_of(service: Service, settings: Settings | None = None) -> ServiceCon
 
 def _take_down(known: Mapping[str, Service], report: Reporter, name: str, _cancelled: threading.Event) -> None:
     states = supervise.states()
-    for program in reversed(known[name].all_programs()):
-        if states.get(program, supervise.state(program)).is_alive:
-            report(name, "stopping")
-            supervise.stop(program)
-            report(name, "stopped")
+    alive = [program for program in known[name].all_programs() if program in states and states[program].is_alive]
+    if alive:
+        report(name, "stopping")
+        supervise.stop(alive)
+        report(name, "stopped")
 
 
 def _is_external(service: Service, settings: Settings) -> bool:
@@ -185,8 +184,7 @@ def _start(service: Service, settings: Settings, cancelled: threading.Event, rep
 
 
 def _replace(context: ServiceContext, changed: list[tuple[supervise.ProgramSpec, str]]) -> None:
-    for spec, _ in changed:
-        supervise.stop(spec.name)
+    supervise.stop([spec.name for spec, _ in changed])
     if len(changed) == len(context.service.all_programs()):
         _require_free_ports(context)
     _run_steps(context.service.setup.before_start, context)
@@ -291,10 +289,10 @@ def _refuse_failure(context: ServiceContext, state: supervise.ProgramState | Non
         raise ServiceNotReady("The supervisor went away while services started.", next_command="tickhouse up")
     if state.pid:
         starts.add(state.started_at)
-    if state.state in ("FATAL", "EXITED", "UNKNOWN"):
-        raise _failure(context, state.name, f"ended while starting ({state.detail or state.state})")
+    if state.state == "FATAL":
+        raise _failure(context, state.name, "ended while starting")
     if len(starts) > context.service.start_retries + 1:
-        supervise.stop(state.name)
+        supervise.stop([state.name])
         raise _failure(context, state.name, f"ended {len(starts)} times while starting")
 
 

@@ -86,12 +86,18 @@ class Program(_Strict):
 
 
 class Service(_Strict):
-    """One service: how it is fetched, configured, started, probed and stopped."""
+    """One service: how it is fetched, configured, started, probed and stopped.
+
+    `depends_on` orders start and stop. `stops_before` orders only the stop: services that its work uses, though it
+    starts without them. `external_setting` names the settings field that, when given from outside, means that the
+    service is probed and not started.
+    """
 
     name: str
     title: str
     profiles: tuple[str, ...]
     depends_on: tuple[str, ...] = ()
+    stops_before: tuple[str, ...] = ()
     external_setting: str | None = None
     fetch: Fetch = Fetch()
     files: tuple[ConfigFile, ...] = ()

@@ -15,21 +15,33 @@ SETPRIV = ("/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-gro
 
 
 def unprivileged_prefix(binary: Path, data: Path) -> tuple[str, ...]:
-    """Return the command prefix under which `binary` runs as somebody else than root, with `data` writable.
-
-    A user namespace comes first, because it changes no owner; a data folder that an earlier start gave to
-    `nobody` stays with setpriv. Empty when we are not root.
+    """Make `data` and return the command prefix under which `binary` may run and write there, not as root.
 
     Raises:
-        PrerequisiteMissing: Neither way works; the message names the remedy.
+        PrerequisiteMissing: There is no way; the message names the remedy.
+    """
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    prefix = choose_prefix(binary, data)
+    if prefix == SETPRIV:
+        _give_to_nobody(data)
+    return prefix
+
+
+def choose_prefix(binary: Path, data: Path) -> tuple[str, ...]:
+    """Find out, changing nothing, which prefix works; empty when we are not root.
+
+    A user namespace comes first, because it changes no owner; a data folder that an earlier start gave to
+    `nobody` stays with setpriv.
+
+    Raises:
+        PrerequisiteMissing: There is no way; the message names the remedy.
     """
     if os.geteuid() != 0:
         return ()
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if data.stat().st_uid == 0 and _works(UNSHARE, binary, data):
+    folder = existing(data)
+    if folder.stat().st_uid == 0 and _works(UNSHARE, binary, folder):
         return UNSHARE
-    if _works(SETPRIV, binary, data.parent, mode="-x"):
-        _give_to_nobody(data)
+    if _works(SETPRIV, binary, existing(data.parent), mode="-x"):
         return SETPRIV
     raise PrerequisiteMissing(
         "PostgreSQL refuses to run as root, user namespaces are switched off here, "
@@ -37,6 +49,11 @@ def unprivileged_prefix(binary: Path, data: Path) -> tuple[str, ...]:
         safe="Nothing was started.",
         next_command="run as an ordinary user, or clone to a folder that everybody may enter (chmod a+x)",
     )
+
+
+def existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    return folder if folder.exists() else existing(folder.parent)
 
 
 def _works(prefix: tuple[str, ...], binary: Path, folder: Path, mode: str = "-w") -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import http.client
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -175,10 +177,13 @@ def start(name: str) -> None:
         _tolerating(lambda: supervisor.startProcess(name, False), ALREADY_STARTED)
 
 
-def stop(name: str) -> None:
-    """Stop a program and wait until it has ended; nothing happens when it does not run."""
-    with rpc() as supervisor:
-        _tolerating(lambda: supervisor.stopProcess(name, True), NOT_RUNNING, BAD_NAME)
+def stop(names: Collection[str]) -> None:
+    """Stop programs together and wait until all have ended; nothing happens to those that do not run."""
+    for name in names:
+        with rpc() as supervisor:
+            _tolerating(functools.partial(supervisor.stopProcess, name, False), NOT_RUNNING, BAD_NAME)
+    # No time limit here: supervisord kills what does not end within its stopwaitsecs.
+    _until(lambda: not any(state.is_alive for name, state in states().items() if name in names), math.inf)
 
 
 def state(name: str) -> ProgramState:

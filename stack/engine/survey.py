@@ -23,7 +23,7 @@ Health = Literal["ready", "not ready", "stopped"]
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One service: its programs by supervisord's words, its probe, its memory (RSS of all processes, MB)."""
+    """One service: its programs by supervisord's words, its probe, its memory (resident, of all processes, MB)."""
 
     name: str
     state: str
@@ -68,11 +68,14 @@ def _status(service: Service, settings: Settings, states: Mapping[str, supervise
 
 
 def memory_mb(pids: Iterable[int]) -> int:
-    """Return the resident memory of process trees, MB; shared pages count once a process."""
+    """Return the resident memory of process trees, MB, a page shared by several counted in parts (PSS).
+
+    With plain RSS Airflow's forked workers would count the same interpreter many times.
+    """
     total = 0
     for process in (one for pid in pids for one in tree(pid)):
         with contextlib.suppress(psutil.Error):
-            total += process.memory_info().rss
+            total += process.memory_full_info().pss
     return total // 1_000_000
 
 

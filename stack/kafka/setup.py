@@ -64,7 +64,7 @@ def answers(context: ServiceContext) -> bool:
     if not tcp_answers(address.split(",")[0]):  # a client on a closed port logs and waits
         return False
     try:
-        return bool(_admin(address).list_topics(timeout=PROBE_S).brokers)
+        return bool(admin(address).list_topics(timeout=PROBE_S).brokers)
     except KafkaException:
         return False
 
@@ -80,18 +80,18 @@ def create_topics(context: ServiceContext) -> None:
     from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
 
     wanted: dict[str, dict[str, Any]] = yaml.safe_load(TOPICS_FILE.read_text())["topics"]
-    admin = _admin(context.settings.kafka_bootstrap_servers)
+    client = admin(context.settings.kafka_bootstrap_servers)
     try:
-        present = admin.list_topics(timeout=ADMIN_S).topics
+        present = client.list_topics(timeout=ADMIN_S).topics
         _refuse_other_partitions(wanted, {name: len(topic.partitions) for name, topic in present.items()})
         missing = [
             NewTopic(name, num_partitions=topic["partitions"], config=topic.get("config", {}))
             for name, topic in wanted.items()
             if name not in present
         ]
-        for future in (admin.create_topics(missing, operation_timeout=ADMIN_S) if missing else {}).values():
+        for future in (client.create_topics(missing, operation_timeout=ADMIN_S) if missing else {}).values():
             future.result()
-        _apply_config(admin, {name: wanted[name].get("config", {}) for name in wanted if name in present})
+        _apply_config(client, {name: wanted[name].get("config", {}) for name in wanted if name in present})
     except KafkaException as error:
         message = f"Kafka did not make the topics: {error}."
         raise ServiceNotReady(message, next_command="tickhouse logs kafka") from error
@@ -107,7 +107,7 @@ def _refuse_other_partitions(wanted: dict[str, dict[str, Any]], present: dict[st
             )
 
 
-def _apply_config(admin: AdminClient, configs: dict[str, dict[str, str]]) -> None:
+def _apply_config(client: AdminClient, configs: dict[str, dict[str, str]]) -> None:
     from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
         AlterConfigOpType,
         ConfigEntry,
@@ -127,11 +127,12 @@ def _apply_config(admin: AdminClient, configs: dict[str, dict[str, str]]) -> Non
         if config
     ]
     if resources:
-        for future in admin.incremental_alter_configs(resources, request_timeout=ADMIN_S).values():
+        for future in client.incremental_alter_configs(resources, request_timeout=ADMIN_S).values():
             future.result()
 
 
-def _admin(address: str) -> AdminClient:
+def admin(address: str) -> AdminClient:
+    """Return an admin client; it connects at its first request."""
     from confluent_kafka.admin import AdminClient
 
     # A client of its own logger: librdkafka else writes "connection refused" to standard error.
