@@ -126,8 +126,9 @@ def java() -> Path:
 
 
 def _pom_name(pom_path: Path) -> str:
-    # `jars.xml` of a part is named after its folder as well: stack/kafka/pom.xml -> kafka.
-    return pom_path.resolve().parent.name
+    # stack/kafka/pom.xml -> stack-kafka: tells a person what a cache folder is for.
+    folder = pom_path.resolve().parent
+    return "-".join(folder.relative_to(REPO).parts) if folder.is_relative_to(REPO) else folder.name
 
 
 def once(target: Path, fill: Callable[[Path], None]) -> Path:
