@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +27,16 @@ _ARCHIVE_LINE = re.compile(rb"[0-9]+,[^,]+,[^,]+,|(agg_trade_id|id|open_time),")
 
 
 def items(path: Path, source: Source) -> Iterator[Item]:
-    """Yield every trade, tick and rejection of a file, in its order; `position` of a rejection is `name:line`."""
+    """Yield every trade, tick and rejection of a file, in its order; `position` of a rejection is `name:line`.
+
+    A compressed file that ends too early yields the lines that are whole and one rejection of nothing (`truncated`).
+    """
     with _opened(path) as stream:
-        number = 0
         try:
             for number, item in _located(stream, source):
                 yield item._replace(position=f"{path.name}:{number}") if isinstance(item, Rejection) else item
-        except EOFError as error:
-            yield Rejection(sha_key(b""), "truncated", str(error), f"{path.name}:{number}")
+        except (EOFError, zlib.error) as error:
+            yield Rejection(sha_key(b""), "truncated", str(error), path.name)
 
 
 @contextmanager

@@ -20,8 +20,10 @@ from tickhouse.reconcile.model import Rejection, StreamKey, TickId, Trade
 class Truth:
     """Everything offered, in canonical form.
 
-    `repeats` counts how many times more than once an identical trade was offered; `live` holds, for each stream of a
-    running exchange, the highest id it had sent when the truth was taken (later ids are not judged).
+    `repeats` counts how many times more than once an identical trade was offered; `spans` are the first and last id of
+    each stream of each source; `live` holds, for each stream of a synthetic exchange, the highest id it had played when
+    the truth was taken, and while it `is_running` later ids are not judged. `possible` are rejections that may or may
+    not have been received: a client that was cut off cannot be blamed for what was on the wire.
     """
 
     trades: dict[StreamKey, dict[int, Trade]] = field(default_factory=lambda: defaultdict(dict))
@@ -29,7 +31,10 @@ class Truth:
     repeats: Counter[tuple[StreamKey, int]] = field(default_factory=Counter)
     tick_repeats: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    spans: list[tuple[StreamKey, int, int]] = field(default_factory=list)
     live: dict[StreamKey, int] = field(default_factory=dict)
+    is_running: bool = False
+    possible: list[Rejection] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 
     def add(self, item: Item, position: str = "") -> None:
@@ -55,8 +60,13 @@ class Truth:
 
     def add_all(self, offered: Iterable[Item], name: str) -> None:
         """Take in everything of one source."""
+        bounds: dict[StreamKey, tuple[int, int]] = {}
         for item in offered:
             self.add(item, name)
+            if isinstance(item, Trade):
+                low, high = bounds.get(item.key, (item.trade_id, item.trade_id))
+                bounds[item.key] = (min(low, item.trade_id), max(high, item.trade_id))
+        self.spans += [(key, low, high) for key, (low, high) in bounds.items()]
         self.sources.append(name)
 
     @property
