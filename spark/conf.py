@@ -7,6 +7,7 @@ from pathlib import Path
 
 # Avro trusts length prefixes: a bad record must fail to decode, not ask for gigabytes. A frame is under 64 KiB.
 _AVRO_LIMITS = "-Dorg.apache.avro.limits.string.maxLength=1048576 -Dorg.apache.avro.limits.bytes.maxLength=1048576"
+_LOGGING = Path(__file__).resolve().parent / "log4j2.properties"
 
 CONF: Mapping[str, str] = {
     "spark.sql.session.timeZone": "UTC",
@@ -26,9 +27,11 @@ CONF: Mapping[str, str] = {
     "spark.sql.streaming.metricsEnabled": "true",
     "spark.ui.prometheus.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
+    # The call site of every column expression costs more than building the plan of a small batch.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
     # Checkpoints keep this many batches for replays after a crash.
     "spark.sql.streaming.minBatchesToRetain": "20",
-    "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC {_AVRO_LIMITS}",
+    "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC {_AVRO_LIMITS} -Dlog4j2.configurationFile=file://{_LOGGING}",
 }
 
 

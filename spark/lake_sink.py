@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from tickhouse.errors import StoreUnavailable
@@ -167,30 +169,38 @@ def write_batch(decoded: DataFrame, batch_id: int, target: LakeTarget) -> dict[s
     Raises:
         StoreUnavailable: The gateway does not answer; files without a manifest may be there, and count for nothing.
     """
-    rows = decoded.selectExpr(
-        "record.*", "partition AS kafka_partition", "offset AS kafka_offset", "reason IS NULL AS is_good"
-    )
-    try:
+    record = decoded.selectExpr("record.*", "partition", "offset", "reason IS NULL AS is_good")
+    rows = record.withColumnsRenamed({"partition": "kafka_partition", "offset": "kafka_offset"})
+    with _gateway_errors(target):
+        client = target.client()
+        # Asked here first: a task that fails is tried, logged and wrapped by Spark before we hear of it.
+        client.head_bucket(Bucket=target.repository)
         files = rows.mapInArrow(write_files(target), FILE_SCHEMA).toArrow().to_pylist()
         if not files:
             return None
         document = manifest(target, batch_id, files)
         body = json.dumps(document, separators=(",", ":")).encode()
-        target.put(target.client(), target.manifest_path(batch_id, document["ranges"]), body)
-    except (BotoCoreError, ClientError) as error:
-        raise _unavailable(target, error) from error
-    except Py4JJavaError as error:
-        # A task's failure comes back as the JVM's text of the Python error.
-        if "botocore.exceptions" not in str(error):
-            raise
-        raise _unavailable(target, error) from error
+        target.put(client, target.manifest_path(batch_id, document["ranges"]), body)
     return document
 
 
-def _unavailable(target: LakeTarget, error: Exception) -> StoreUnavailable:
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+@contextmanager
+def _gateway_errors(target: LakeTarget) -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise _unavailable(target, str(error)) from error
+    except (PySparkException, Py4JJavaError) as error:
+        # A task's failure comes back as the text of the Python error.
+        lines = [line for line in str(error).splitlines() if line.startswith("botocore.exceptions")]
+        if not lines:
+            raise
+        raise _unavailable(target, lines[-1]) from error
+
+
+def _unavailable(target: LakeTarget, cause: str) -> StoreUnavailable:
     return StoreUnavailable(
-        f"The lake's S3 gateway did not take the batch at {target.endpoint}: {first_line}.",
+        f"The lake's S3 gateway did not take the batch at {target.endpoint}: {cause}.",
         safe="The batch waits; its offsets are not committed.",
         next_command="tickhouse status",
     )

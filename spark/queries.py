@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
 import structlog
 from pyspark.sql import DataFrame, SparkSession
 
@@ -23,13 +24,20 @@ from spark.kafka_sink import ENRICHED_TOPIC, dead_letters, enriched_or_dead, sen
 from spark.lake_sink import LakeTarget, write_batch
 from spark.redis_sink import Last, LastStore, advance, seen_ranges
 from spark.retry import until_up
-from spark.transforms import distinct_trades, mark_fresh, partials, trades_of
+from spark.transforms import CANDLE_FIGURES, LAST_FIGURES, distinct_trades, mark_fresh, partials, trades_of
 from tickhouse.settings import Settings
 
 log = structlog.get_logger("spark.queries")
 
 TRADES, TICKS = "crypto.trades", "crypto.ticks"
-SEEN_SCHEMA = "market string, symbol string, stream string, seen array<struct<lo: long, hi: long>>"
+SEEN_SCHEMA = pa.schema(
+    [
+        ("market", pa.string()),
+        ("symbol", pa.string()),
+        ("stream", pa.string()),
+        ("seen", pa.list_(pa.struct([("lo", pa.int64()), ("hi", pa.int64())]))),
+    ]
+)
 
 Batch = Callable[[DataFrame, int], None]
 
@@ -94,8 +102,8 @@ def candles(settings: Settings) -> Batch:
 
     def work(batch: DataFrame, _: int) -> None:
         trades = distinct_trades(trades_of(decoder(batch)))
-        table = partials(mark_fresh(trades, seen_frame(batch.sparkSession, store.seen()))).toArrow()
-        fresh, touched = split_fresh(table)
+        marked = mark_fresh(trades, seen_frame(batch.sparkSession, store.seen()))
+        fresh, touched = split_fresh(partials(marked, CANDLE_FIGURES).toArrow())
         store.apply(fresh)
         topic.send(store.bars(touched))
 
@@ -110,8 +118,8 @@ def last(settings: Settings) -> Batch:
     def work(batch: DataFrame, _: int) -> None:
         before = store.load()
         trades = distinct_trades(trades_of(decoder(batch)))
-        seen = seen_frame(batch.sparkSession, seen_ranges(before))
-        store.store(before, advance_all(before, partials(mark_fresh(trades, seen)).toArrow().to_pylist()))
+        marked = mark_fresh(trades, seen_frame(batch.sparkSession, seen_ranges(before)))
+        store.store(before, advance_all(before, partials(marked, LAST_FIGURES).toArrow().to_pylist()))
 
     return work
 
@@ -169,4 +177,8 @@ def lake(settings: Settings, table: str) -> Batch:
 
 def seen_frame(spark: SparkSession, seen: Mapping[StreamKey, Ranges]) -> DataFrame:
     """Return the ids a store holds as a small DataFrame for `spark.transforms.mark_fresh`."""
-    return spark.createDataFrame([(*stream, ranges) for stream, ranges in seen.items()], SEEN_SCHEMA)
+    rows = [
+        {**stream._asdict(), "seen": [{"lo": lo, "hi": hi} for lo, hi in ranges]} for stream, ranges in seen.items()
+    ]
+    # From Arrow it becomes a local relation, broadcast without a job of its own.
+    return spark.createDataFrame(pa.Table.from_pylist(rows, SEEN_SCHEMA))

@@ -148,17 +148,18 @@ class Application:
 
 
 def progress_of(running: Running) -> dict[str, Any]:
-    """Return what `tickhouse status` shows of a query."""
-    progress = running.handle.lastProgress
-    source = progress["sources"][0] if progress is not None and progress["sources"] else {}
+    """Return what `tickhouse status` shows of a query: `next_offsets` is the first offset a partition not yet done."""
+    handle = running.handle
+    progress = json.loads(handle.lastProgress.json) if handle.lastProgress is not None else {}
+    sources = progress.get("sources") or [{}]
     return {
         "topic": running.query.topic,
-        "is_active": running.handle.isActive,
+        "is_active": handle.isActive,
         "failures": running.failures,
-        "batch_id": progress["batchId"] if progress is not None else None,
-        "records": progress["numInputRows"] if progress is not None else 0,
-        "duration_ms": progress["durationMs"] if progress is not None else {},
-        "next_offsets": source.get("endOffset"),
+        "batch_id": progress.get("batchId"),
+        "records": progress.get("numInputRows", 0),
+        "duration_ms": progress.get("durationMs", {}),
+        "next_offsets": (sources[0].get("endOffset") or {}).get(running.query.topic),
     }
 
 
@@ -172,7 +173,6 @@ def main() -> int:
         # Before the session: the driver to be replaced may still hold the UI's port.
         Lease(stream_folder(settings), *jvm_lock(start_jvm())).acquire()
         spark = SparkSession.builder.appName("tickhouse-stream").getOrCreate()
-        spark.sparkContext.setLogLevel("WARN")
         Application(spark, settings, stop).run()
         spark.stop()
     except TickhouseError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -76,59 +78,59 @@ def number_runs(trades: DataFrame) -> DataFrame:
     return trades.withColumn("run", F.col("trade_id") - F.row_number().over(by_id))
 
 
-def partials(trades: DataFrame) -> DataFrame:
-    """Return candle partials: one row a stream, minute, run of consecutive ids and freshness.
+def partials(trades: DataFrame, figures: Mapping[str, str]) -> DataFrame:
+    """Return partial sums: one row a stream, minute, run of consecutive ids and freshness.
 
     Args:
         trades: Distinct trades with `is_fresh`.
+        figures: `CANDLE_FIGURES` or `LAST_FIGURES`; taken over the trades that are no sentinels.
 
     Returns:
-        market, symbol, stream, minute, is_fresh, lo, hi (ids, inclusive; sentinels included), and over the trades
-        that are no sentinels: events, trades, open_trade_id, close_trade_id, open, high, low, close, volume,
-        quote_volume, taker_buy_volume, taker_buy_quote_volume, checksum, and `last` (struct of the highest id).
+        market, symbol, stream, minute, is_fresh, lo and hi (ids, inclusive; sentinels included), and the figures.
     """
-    priced = (
-        number_runs(trades)
-        .withColumn("quote_qty", quote_qty())
-        .withColumn("minute", F.date_trunc("minute", "trade_time"))
+    numbered = number_runs(trades).withColumns(
+        {
+            "minute": F.date_trunc("minute", "trade_time"),
+            "quote_qty": quote_qty(),
+            "is_real": ~is_sentinel(),
+            "is_buy": F.col("side") == "BUY",
+        }
     )
-    real = priced.withColumn("is_real", ~is_sentinel()).withColumn("digest", event_digest())
-    return real.groupBy(*STREAM_KEY, "minute", "is_fresh", "run").agg(*_aggregates()).drop("run")
+    if "checksum" in figures:
+        numbered = numbered.withColumn("digest", event_digest())
+    sums = (F.expr(f"{sql} AS {name}") for name, sql in {**_IDS, **figures}.items())
+    return numbered.groupBy(*STREAM_KEY, "minute", "is_fresh", "run").agg(*sums).drop("run")
+
+
+_IDS = {"lo": "min(trade_id)", "hi": "max(trade_id)", "events": "count_if(is_real)"}
+
+# What a candle needs. Open and close by id, not by arrival; trades = single trades in the aggregates.
+CANDLE_FIGURES = {
+    "trades": "coalesce(sum(last_trade_id - first_trade_id + 1) FILTER (WHERE is_real), 0)",
+    "open_trade_id": "min(trade_id) FILTER (WHERE is_real)",
+    "close_trade_id": "max(trade_id) FILTER (WHERE is_real)",
+    "open": "min_by(price, trade_id) FILTER (WHERE is_real)",
+    "high": "max(price) FILTER (WHERE is_real)",
+    "low": "min(price) FILTER (WHERE is_real)",
+    "close": "max_by(price, trade_id) FILTER (WHERE is_real)",
+    "volume": "coalesce(sum(qty) FILTER (WHERE is_real), 0)",
+    "quote_volume": "coalesce(sum(quote_qty) FILTER (WHERE is_real), 0)",
+    "taker_buy_volume": "coalesce(sum(qty) FILTER (WHERE is_real AND is_buy), 0)",
+    "taker_buy_quote_volume": "coalesce(sum(quote_qty) FILTER (WHERE is_real AND is_buy), 0)",
+    "checksum": "coalesce(sum(digest) FILTER (WHERE is_real), 0)",
+}
+
+# What the latest price and its minute need: `last` is the trade with the highest id.
+LAST_FIGURES = {
+    "volume": CANDLE_FIGURES["volume"],
+    "quote_volume": CANDLE_FIGURES["quote_volume"],
+    "last": "max_by(struct(event_id, trade_id, price, qty, side, unix_micros(trade_time) AS trade_time_us), trade_id) "
+    "FILTER (WHERE is_real)",
+}
 
 
 def event_digest() -> Column:
     """Return 60 bits of the event's md5, the summand of a candle's order-free checksum (decimal(38,0))."""
     # In ANSI mode a decimal casts to its plain text with all 8 decimals, never to an exponent.
-    fields = (F.col("trade_id"), F.col("price"), F.col("qty"), F.col("side"), F.unix_micros("trade_time"))
-    text = F.concat_ws("|", *(field.cast("string") for field in fields))
-    return F.conv(F.substring(F.md5(text.cast("binary")), 1, 15), 16, 10).cast("decimal(38,0)")
-
-
-def _real(value: Column | str) -> Column:
-    column = F.col(value) if isinstance(value, str) else value
-    return F.when(F.col("is_real"), column)
-
-
-def _aggregates() -> list[Column]:
-    trade_id = _real("trade_id")
-    buy = F.col("side") == "BUY"
-    zero_qty, zero_quote = F.lit(0).cast("decimal(38,8)"), F.lit(0).cast(QUOTE_TYPE)
-    last = F.struct("event_id", "trade_id", "price", "qty", "side", F.unix_micros("trade_time").alias("trade_time_us"))
-    return [
-        F.min("trade_id").alias("lo"),
-        F.max("trade_id").alias("hi"),
-        F.count_if("is_real").alias("events"),
-        F.coalesce(F.sum(_real(F.col("last_trade_id") - F.col("first_trade_id") + 1)), F.lit(0)).alias("trades"),
-        F.min(trade_id).alias("open_trade_id"),
-        F.max(trade_id).alias("close_trade_id"),
-        F.min_by(_real("price"), trade_id).alias("open"),
-        F.max(_real("price")).alias("high"),
-        F.min(_real("price")).alias("low"),
-        F.max_by(_real("price"), trade_id).alias("close"),
-        F.coalesce(F.sum(_real("qty")), zero_qty).cast("decimal(38,8)").alias("volume"),
-        F.coalesce(F.sum(_real("quote_qty")), zero_quote).alias("quote_volume"),
-        F.coalesce(F.sum(_real(F.when(buy, F.col("qty")))), zero_qty).cast("decimal(38,8)").alias("taker_buy_volume"),
-        F.coalesce(F.sum(_real(F.when(buy, F.col("quote_qty")))), zero_quote).alias("taker_buy_quote_volume"),
-        F.coalesce(F.sum(_real("digest")), F.lit(0).cast("decimal(38,0)")).alias("checksum"),
-        F.max_by(F.when(F.col("is_real"), last), trade_id).alias("last"),
-    ]
+    text = "concat_ws('|', trade_id, price, qty, side, unix_micros(trade_time))"
+    return F.expr(f"CAST(conv(substring(md5(CAST({text} AS BINARY)), 1, 15), 16, 10) AS DECIMAL(38, 0))")
