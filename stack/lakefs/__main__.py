@@ -1,0 +1,133 @@
+"""Command line of the lakeFS stand-in."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+from aiohttp import web
+
+from stack.lakefs.app import make_app
+from stack.lakefs.blocks import BlockStore, LocalBlocks
+from stack.lakefs.service import Keys, Service
+from tickhouse.errors import ConfigurationError, TickhouseError
+
+DESCRIPTION = """\
+The lakeFS stand-in: the part of the lakeFS API (/api/v1) and of its S3 gateway that Tickhouse uses, on one port.
+It is not lakeFS. What it covers: docs/reference/lakefs-standin.md."""
+
+EPILOG = """\
+environment:
+  LAKEFS_ACCESS_KEY_ID, LAKEFS_SECRET_ACCESS_KEY   the one key pair; both are required
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY         keys of the block store, with --block-store s3 only
+
+exit codes: 0 stopped by SIGTERM or SIGINT, 2 a setting is wrong or missing (the message names it).
+data folder: metadata.sqlite3 (refs, history, staging), blocks/ (bytes, with --block-store local), tmp/, lock."""
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m stack.lakefs", None, DESCRIPTION, EPILOG, formatter_class=raw)
+    parser.add_argument("--listen", default="127.0.0.1:21050", metavar="HOST:PORT", help="address (%(default)s)")
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data folder, made when missing")
+    stores = ("local", "s3")
+    parser.add_argument("--block-store", default="local", choices=stores, help="where data blocks go (%(default)s)")
+    parser.add_argument("--block-s3-endpoint", metavar="URL", help="S3 endpoint of the block store, e.g. MinIO's")
+    parser.add_argument("--block-s3-bucket", metavar="NAME", help="bucket of the block store; must exist")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--access-log", action="store_true", help="log every request")
+    return parser.parse_args(arguments)
+
+
+def read_keys() -> Keys:
+    """Return the key pair from the environment.
+
+    Raises:
+        ConfigurationError: One of the two is missing or empty.
+    """
+    names = ("LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY")
+    missing = [name for name in names if not os.environ.get(name)]
+    if missing:
+        raise ConfigurationError(
+            f"The lakeFS stand-in needs its keys: {' and '.join(missing)} not set.",
+            safe="Nothing was started.",
+            next_command="export them, or start it through `tickhouse up`",
+        )
+    return Keys(*(os.environ[name] for name in names))
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Return (host, port).
+
+    Raises:
+        ConfigurationError: It is not HOST:PORT.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ConfigurationError(f"Expected --listen HOST:PORT, was {text!r}.", safe="Nothing was started.")
+    return host.strip("[]"), int(port)
+
+
+def make_blocks(arguments: argparse.Namespace) -> BlockStore:
+    """Return the block store asked for.
+
+    Raises:
+        ConfigurationError: The S3 store lacks its endpoint or bucket.
+    """
+    if arguments.block_store == "local":
+        return LocalBlocks(arguments.data)
+    from stack.lakefs.s3blocks import S3Blocks
+
+    if not arguments.block_s3_endpoint or not arguments.block_s3_bucket:
+        raise ConfigurationError(
+            "Expected --block-s3-endpoint and --block-s3-bucket with --block-store s3.", safe="Nothing was started."
+        )
+    return S3Blocks(arguments.data, arguments.block_s3_endpoint, arguments.block_s3_bucket)
+
+
+async def serve(app: web.Application, host: str, port: int, *, access_log: bool) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: The address cannot be listened on.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    logger = logging.getLogger("stack.lakefs.access") if access_log else None
+    runner = web.AppRunner(app, access_log=logger, auto_decompress=False, shutdown_timeout=10)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        logging.getLogger("stack.lakefs").info("lakeFS stand-in listening on %s:%d", host, port)
+        await stop.wait()
+    except OSError as error:
+        raise ConfigurationError(f"Cannot listen on {host}:{port}: {error}.", safe="Nothing was changed.") from error
+    finally:
+        await runner.cleanup()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the server and return the exit code."""
+    parsed = parse_arguments(arguments)
+    logging.basicConfig(level=parsed.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        keys = read_keys()
+        host, port = parse_listen(parsed.listen)
+        service = Service(parsed.data, partial(make_blocks, parsed), keys)
+        asyncio.run(serve(make_app(service), host, port, access_log=parsed.access_log))
+    except TickhouseError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""Hooks: `_lakefs_actions/*.yaml` files name webhooks that may veto a commit, merge, revert or cherry-pick.
+
+The files are read from the event's source (the branch itself before a commit, the source commit before a merge), as in
+lakeFS. Any answer but 2xx fails the run; a failed pre-event aborts the operation with 412, a failed post-event is only
+recorded. Only `webhook` hooks run here: another type fails its run, so that nothing passes unchecked.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from stack.lakefs import refusals
+from stack.lakefs.blocks import read_chunks
+from stack.lakefs.model import Core
+from stack.lakefs.objects import Objects
+
+FOLDER = "_lakefs_actions/"
+# The real server's default; a pre-hook holds its branch for as long.
+DEFAULT_TIMEOUT_S = 60.0
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens, as the webhook is told."""
+
+    repository: str
+    branch: str
+    source_ref: str
+    message: str
+    committer: str
+    metadata: dict[str, str]
+    commit_id: str = ""
+    merge_source: str = ""
+
+    def body(self, kind: str, action: str, hook: str) -> bytes:
+        """Return the JSON body of the webhook call, fields as in the real server's `EventInfo`."""
+        fields = {
+            "event_type": kind,
+            "event_time": _now(),
+            "action_name": action,
+            "hook_id": hook,
+            "repository_id": self.repository,
+            "branch_id": self.branch,
+            "source_ref": self.source_ref,
+            "commit_id": self.commit_id,
+            "commit_message": self.message,
+            "committer": self.committer,
+            "commit_metadata": self.metadata,
+            "merge_source": self.merge_source,
+        }
+        return json.dumps({name: value for name, value in fields.items() if value}).encode()
+
+
+@dataclass
+class HookRun:
+    """One hook of one run."""
+
+    id: str
+    action: str
+    hook: str
+    started: str
+    ended: str = ""
+    status: str = "completed"
+    output: list[str] = field(default_factory=list)
+
+    def fail(self, reason: str) -> None:
+        """Mark as failed."""
+        self.status = "failed"
+        self.output.append(f"Error: {reason}")
+
+
+class Actions:
+    """Finds, runs and records hooks."""
+
+    def __init__(self, core: Core, objects: Objects) -> None:
+        self._core = core
+        self._objects = objects
+
+    def fire(self, kind: str, event: Event, pre_run: str = "") -> str:
+        """Run the hooks of an event and return the run id ("" when no action matches).
+
+        Raises:
+            HookFailed: A hook of a pre-event failed.
+        """
+        matching = [action for action in self._load(event) if _matches(action, kind, event.branch)]
+        if not matching:
+            return ""
+        run_id, started = new_run_id(), _now()
+        hooks = [run for action in matching for run in self._run_action(action, kind, event)]
+        failed = [run for run in hooks if run.status == "failed"]
+        self._record(event, kind, run_id, started, hooks)
+        if failed and kind.startswith("pre-"):
+            first = failed[0]
+            raise refusals.HookFailed(kind, run_id, f"{first.action}/{first.hook}: {first.output[-1]}")
+        return run_id
+
+    def _load(self, event: Event) -> list[dict[str, Any]]:
+        listed, _ = self._objects.listing(event.repository, event.source_ref, prefix=FOLDER, delimiter="/")
+        actions = []
+        for row in listed:
+            if row.entry and row.path.endswith((".yaml", ".yml")):
+                with self._core.blocks.open(row.entry.address, 0) as source:
+                    text = b"".join(read_chunks(source, row.entry.size))
+                actions.append(parse_action(row.path, text))
+        return actions
+
+    def _run_action(self, action: dict[str, Any], kind: str, event: Event) -> list[HookRun]:
+        """Run one action's hooks in order; those after a failed one are not started."""
+        runs: list[HookRun] = []
+        for number, hook in enumerate(action["hooks"]):
+            run = HookRun(f"{number:04d}_{uuid.uuid4().hex[:12]}", action["name"], str(hook.get("id", "")), _now())
+            runs.append(run)
+            self._run_hook(run, hook, event.body(kind, run.action, run.hook))
+            run.ended = _now()
+            if run.status == "failed":
+                break
+        return runs
+
+    @staticmethod
+    def _run_hook(run: HookRun, hook: dict[str, Any], body: bytes) -> None:
+        if hook.get("type") != "webhook":
+            run.fail(f"hook type {hook.get('type')!r} is not implemented by the lakeFS stand-in, only 'webhook'")
+            return
+        try:
+            call_webhook(run, hook.get("properties") or {}, body)
+        except urllib.error.HTTPError as error:
+            run.fail(f"webhook request failed (status code: {error.code})")
+            error.close()
+        except (OSError, ValueError) as error:
+            run.fail(f"webhook request failed: {error}")
+
+    def _record(self, event: Event, kind: str, run_id: str, started: str, hooks: list[HookRun]) -> None:
+        status = "failed" if any(run.status == "failed" for run in hooks) else "completed"
+        row = (event.repository, run_id, event.branch, event.commit_id, kind, status, started, _now())
+        rows = [
+            (event.repository, run_id, r.id, r.action, r.hook, r.status, r.started, r.ended, "\n".join(r.output))
+            for r in hooks
+        ]
+        with self._core.database.write() as connection:
+            connection.execute("INSERT INTO runs VALUES (?,?,?,?,?,?,?,?)", row)
+            connection.executemany("INSERT INTO hook_runs VALUES (?,?,?,?,?,?,?,?,?)", rows)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def runs(self, repository: str, branch: str, commit_id: str) -> list[dict[str, str]]:
+        """Return the runs of a repository, newest first, by branch and commit where given."""
+        query = (
+            "SELECT id, branch, commit_id, event, status, started, ended FROM runs WHERE repository = ? "
+            "AND (? = '' OR branch = ?) AND (? = '' OR commit_id = ?) ORDER BY id DESC"
+        )
+        values = (repository, branch, branch, commit_id, commit_id)
+        rows = self._core.database.reader().execute(query, values).fetchall()
+        names = ("run_id", "branch", "commit_id", "event_type", "status", "start_time", "end_time")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def run(self, repository: str, run_id: str) -> dict[str, str]:
+        """Return one run.
+
+        Raises:
+            Refusal: 404 when it does not exist.
+        """
+        for run in self.runs(repository, "", ""):
+            if run["run_id"] == run_id:
+                return run
+        raise refusals.not_found("run not found")
+
+    def hook_runs(self, repository: str, run_id: str) -> list[dict[str, str]]:
+        """Return the hooks of a run in the order they ran."""
+        query = "SELECT id, action, hook, status, started, ended FROM hook_runs WHERE repository = ? AND run = ?"
+        rows = self._core.database.reader().execute(f"{query} ORDER BY id", (repository, run_id)).fetchall()
+        names = ("hook_run_id", "action", "hook_id", "status", "start_time", "end_time")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def output(self, repository: str, run_id: str, hook_run: str) -> str:
+        """Return what a hook printed.
+
+        Raises:
+            Refusal: 404 when it does not exist.
+        """
+        query = "SELECT output FROM hook_runs WHERE repository = ? AND run = ? AND id = ?"
+        row = self._core.database.reader().execute(query, (repository, run_id, hook_run)).fetchone()
+        if row is None:
+            raise refusals.not_found("hook run not found")
+        return str(row[0])
+
+
+def new_run_id() -> str:
+    """Return an id that sorts by time."""
+    return f"{int(datetime.now(UTC).timestamp() * 1_000_000):016x}{uuid.uuid4().hex[:8]}"
+
+
+def parse_action(path: str, text: bytes) -> dict[str, Any]:
+    """Parse an action file.
+
+    Raises:
+        Refusal: 412, as a broken action file must not let an operation pass unchecked.
+    """
+    try:
+        action = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise refusals.precondition_failed(f"{path}: not YAML: {error}") from error
+    if not isinstance(action, dict) or not isinstance(action.get("on"), dict | None) or not action.get("hooks"):
+        # YAML 1.1 reads a bare `on` as true.
+        on = action.get(True) if isinstance(action, dict) else None
+        if not isinstance(on, dict) or not action.get("hooks"):
+            raise refusals.precondition_failed(f"{path}: expected an action with 'on' and 'hooks'")
+    return {"name": action.get("name") or path, "on": action.get("on") or action.get(True), "hooks": action["hooks"]}
+
+
+def _matches(action: dict[str, Any], kind: str, branch: str) -> bool:
+    if kind not in action["on"]:
+        return False
+    patterns = (action["on"][kind] or {}).get("branches")
+    return not patterns or any(fnmatch.fnmatchcase(branch, pattern) for pattern in patterns)
+
+
+def call_webhook(run: HookRun, properties: dict[str, Any], body: bytes) -> None:
+    """Post an event to a webhook.
+
+    Raises:
+        HTTPError: The answer is not 2xx.
+        OSError: No answer in time.
+        ValueError: The URL or the timeout is malformed.
+    """
+    url = str(properties.get("url", ""))
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError(f"expected an http(s) url, was {url!r}")
+    query = urllib.parse.urlencode(properties.get("query_params") or {}, doseq=True)
+    if query:
+        url += ("&" if "?" in url else "?") + query
+    headers = {**(properties.get("headers") or {}), "Content-Type": "application/json"}
+    request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310  # scheme checked above
+    run.output.append(f"Request:\nPOST {url}\nRequest Body:\n{body.decode()}\n")
+    # No proxy: a hook is a neighbour, and a proxy from the environment would be asked for 127.0.0.1.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=parse_timeout_s(properties.get("timeout"))) as answer:
+        run.output.append(f"Response: {answer.status}\n{answer.read(4096).decode(errors='replace')}")
+
+
+def parse_timeout_s(text: object) -> float:
+    """Return seconds of a Go duration of one unit, such as `30s` or `1m`.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if text in (None, ""):
+        return DEFAULT_TIMEOUT_S
+    for unit, seconds in UNITS_S.items():
+        number = str(text).removesuffix(unit)
+        if number != str(text) and number.replace(".", "", 1).isdigit():
+            return float(number) * seconds
+    raise ValueError(f"expected a duration such as '30s', was {text!r}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

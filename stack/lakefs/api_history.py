@@ -1,0 +1,221 @@
+"""API handlers of commits, diffs, merges, reverts, resets and hook runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from aiohttp import web
+
+from stack.lakefs import refusals
+from stack.lakefs.api_common import (
+    SERVICE,
+    Json,
+    commit_json,
+    page,
+    pagination,
+    query_amount,
+    query_flag,
+    read_json,
+    text_map,
+)
+from stack.lakefs.api_repositories import COMMITTER
+from stack.lakefs.comparing import Difference, compare, group, touches
+from stack.lakefs.history import Overrides
+from stack.lakefs.merging import MergeRequest
+from stack.lakefs.model import Commit
+from stack.lakefs.references import NewCommit
+from stack.lakefs.service import Service
+
+
+async def commit(request: web.Request) -> web.Response:
+    """Commit a branch."""
+    service, info = request.app[SERVICE], request.match_info
+    body = await read_json(request, ("message",))
+    if request.query.get("source_metarange"):
+        raise refusals.not_implemented("source_metarange")
+    created = body["date"] if isinstance(body.get("date"), int) else service.core.now()
+    new = NewCommit(str(body["message"]), COMMITTER, text_map(body.get("metadata")), created)
+    made = await service.run_history(
+        service.history.commit, info["repository"], info["branch"], new, allow_empty=bool(body.get("allow_empty"))
+    )
+    return web.json_response(commit_json(made), status=201)
+
+
+async def merge(request: web.Request) -> web.Response:
+    """Merge a reference into a branch; a conflict is 409 with an empty result."""
+    service, info = request.app[SERVICE], request.match_info
+    body = await read_json(request)
+    message, metadata = str(body.get("message") or ""), text_map(body.get("metadata"))
+    wanted = MergeRequest(
+        NewCommit(message, COMMITTER, metadata, service.core.now()),
+        str(body.get("strategy") or ""),
+        squash=bool(body.get("squash_merge")),
+        allow_empty=bool(body.get("allow_empty")),
+        force=bool(body.get("force")),
+    )
+    target = (info["repository"], info["source"], info["destination"])
+    try:
+        made = await service.run_history(service.history.merge, *target, wanted)
+    except refusals.MergeConflict:
+        return web.json_response({"reference": ""}, status=409)
+    return web.json_response({"reference": made.id})
+
+
+async def find_merge_base(request: web.Request) -> web.Response:
+    """Answer the merge base of a reference and a branch."""
+    service, info = request.app[SERVICE], request.match_info
+
+    def find() -> Json:
+        source = service.references.resolve(info["repository"], info["source"]).commit
+        destination = service.references.resolve(info["repository"], info["destination"]).commit
+        base = service.history.merge_base(info["repository"], source, destination)
+        ids = {"source_commit_id": source.id, "destination_commit_id": destination.id}
+        return {**ids, "base_commit_id": base.id}
+
+    return web.json_response(await service.run(find))
+
+
+def _overrides(body: Json) -> Overrides:
+    given = body.get("commit_overrides") or {}
+    return Overrides(given.get("message"), text_map(given.get("metadata")))
+
+
+async def revert(request: web.Request) -> web.Response:
+    """Undo a commit on a branch."""
+    service, info = request.app[SERVICE], request.match_info
+    body = await read_json(request, ("ref", "parent_number"))
+    overrides = _overrides(body)
+    message = overrides.message or f"Revert {body['ref']}"
+    new = NewCommit(message, COMMITTER, overrides.metadata, service.core.now())
+    target = (info["repository"], info["branch"], str(body["ref"]), int(body["parent_number"]))
+    allow_empty = bool(body.get("allow_empty"))
+    await service.run_history(service.history.revert, *target, new, allow_empty=allow_empty)
+    return web.Response(status=204)
+
+
+async def cherry_pick(request: web.Request) -> web.Response:
+    """Repeat a commit's changes on a branch."""
+    service, info = request.app[SERVICE], request.match_info
+    body = await read_json(request, ("ref",))
+    number = body.get("parent_number")
+    target = (info["repository"], info["branch"], str(body["ref"]), None if number is None else int(number))
+    made = await service.run_history(service.history.cherry_pick, *target, COMMITTER, _overrides(body))
+    return web.json_response(commit_json(made), status=201)
+
+
+async def reset(request: web.Request) -> web.Response:
+    """Drop uncommitted changes."""
+    service, info = request.app[SERVICE], request.match_info
+    body = await read_json(request, ("type",))
+    kind, path = body["type"], body.get("path")
+    if kind not in ("object", "common_prefix", "reset") or (kind != "reset" and not path):
+        raise refusals.bad_request(f"unknown reset type {kind!r}, or its path is missing")
+    await service.run_history(
+        service.objects.reset,
+        info["repository"],
+        info["branch"],
+        path=path if kind == "object" else None,
+        prefix=path if kind == "common_prefix" else None,
+    )
+    return web.Response(status=204)
+
+
+async def hard_reset(request: web.Request) -> web.Response:
+    """Move a branch to another commit."""
+    service, info = request.app[SERVICE], request.match_info
+    ref = request.query.get("ref", "")
+    await service.run_history(service.history.hard_reset, info["repository"], info["branch"], ref)
+    return web.Response(status=204)
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+def _differences(request: web.Request, rows: Iterable[Difference]) -> web.Response:
+    amount, after = query_amount(request), request.query.get("after", "")
+    grouped = group(rows, request.query.get("prefix", ""), request.query.get("delimiter", ""))
+    chosen = list(islice((row for row in grouped if row.path > after), amount + 1))
+    results = [row.json() for row in chosen[:amount]]
+    last = results[-1]["path"] if results else ""
+    has_more = len(chosen) > amount
+    return web.json_response({"pagination": pagination(len(results), last, has_more=has_more), "results": results})
+
+
+async def diff_branch(request: web.Request) -> web.Response:
+    """Answer a page of a branch's uncommitted changes."""
+    service, info = request.app[SERVICE], request.match_info
+    prefix = request.query.get("prefix", "")
+    rows = await service.run(service.objects.uncommitted, info["repository"], info["branch"], prefix)
+    return _differences(request, [Difference.of(row.path, row.old, row.new) for row in rows])
+
+
+async def diff_refs(request: web.Request) -> web.Response:
+    """Answer a page of what the right reference changed: since the merge base, or against the left (`two_dot`)."""
+    service, info = request.app[SERVICE], request.match_info
+    kind = request.query.get("type", "three_dot")
+    if kind not in ("two_dot", "three_dot"):
+        raise refusals.bad_request(f"unknown diff type {kind!r}")
+    rows = await service.run(
+        compare, service, info["repository"], info["left"], info["right"], three_dot=kind == "three_dot"
+    )
+    return _differences(request, rows)
+
+
+def _log(service: Service, request: web.Request) -> tuple[list[Commit], bool]:
+    query, repository = request.query, request.match_info["repository"]
+    amount, after = query_amount(request), query.get("after", "")
+    found = service.references.resolve(repository, request.match_info["ref"])
+    stop = service.references.resolve(repository, query["stop_at"]).commit.id if query.get("stop_at") else ""
+    objects, prefixes = query.getall("objects", []), query.getall("prefixes", [])
+    chosen: list[Commit] = []
+    passed = not after
+    for one in service.history.log(found, first_parent=query_flag(request, "first_parent")):
+        if passed and (not (objects or prefixes) or touches(service, repository, one, objects, prefixes)):
+            chosen.append(one)
+        passed = passed or one.id == after
+        if len(chosen) > amount or (stop and one.id == stop):
+            break
+    return chosen[:amount], len(chosen) > amount
+
+
+async def log(request: web.Request) -> web.Response:
+    """Answer a page of commits, newest first."""
+    rows, has_more = await request.app[SERVICE].run(_log, request.app[SERVICE], request)
+    has_more = has_more and not query_flag(request, "limit")
+    last = rows[-1].id if rows else ""
+    results = [commit_json(row) for row in rows]
+    return web.json_response({"pagination": pagination(len(rows), last, has_more=has_more), "results": results})
+
+
+async def list_runs(request: web.Request) -> web.Response:
+    """Answer a page of hook runs, newest first."""
+    service, query = request.app[SERVICE], request.query
+    repository = (await service.run(service.references.repository, request.match_info["repository"])).name
+    rows = await service.run(service.actions.runs, repository, query.get("branch", ""), query.get("commit", ""))
+    amount, after = query_amount(request), query.get("after", "")
+    older = [row for row in rows if not after or row["run_id"] < after]
+    last = older[:amount][-1]["run_id"] if older else ""
+    body = pagination(len(older[:amount]), last, has_more=len(older) > amount)
+    return web.json_response({"pagination": body, "results": older[:amount]})
+
+
+async def get_run(request: web.Request) -> web.Response:
+    """Answer one hook run."""
+    service, info = request.app[SERVICE], request.match_info
+    return web.json_response(await service.run(service.actions.run, info["repository"], info["run"]))
+
+
+async def list_hook_runs(request: web.Request) -> web.Response:
+    """Answer a page of the hooks of a run."""
+    service, info = request.app[SERVICE], request.match_info
+    await service.run(service.actions.run, info["repository"], info["run"])
+    rows = await service.run(service.actions.hook_runs, info["repository"], info["run"])
+    return page(request, rows, lambda row: row["hook_run_id"], dict)
+
+
+async def hook_output(request: web.Request) -> web.Response:
+    """Answer what a hook printed."""
+    service, info = request.app[SERVICE], request.match_info
+    text = await service.run(service.actions.output, info["repository"], info["run"], info["hook"])
+    return web.Response(text=text)

@@ -1,0 +1,102 @@
+"""Data blocks: where the bytes of objects live, outside git and SQLite."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+CHUNK_BYTES = 1 << 20
+
+
+class BlockStore(Protocol):
+    """Stores immutable blocks under addresses it makes up."""
+
+    kind: str
+    temporary: Path
+
+    def keep(self, temporary: Path, namespace: str) -> str:
+        """Move a complete, fsynced temporary file into the store and return its physical address."""
+        ...
+
+    def open(self, address: str, start: int) -> BinaryIO:
+        """Open a block at an offset in bytes."""
+        ...
+
+    def drop(self, address: str) -> None:
+        """Delete a block that no entry names any more (multipart parts); missing is fine."""
+        ...
+
+
+def new_name() -> str:
+    """Return a fresh block name, spread over 256 folders."""
+    name = uuid.uuid4().hex
+    return f"data/{name[:2]}/{name}"
+
+
+def read_chunks(source: BinaryIO, length: int) -> Iterator[bytes]:
+    """Yield exactly `length` bytes in chunks.
+
+    Raises:
+        OSError: The block is shorter than its entry says.
+    """
+    left = length
+    while left:
+        data = source.read(min(left, CHUNK_BYTES))
+        if not data:
+            raise OSError(f"Expected {left} more bytes in the block, was the end")
+        left -= len(data)
+        yield data
+
+
+class LocalBlocks:
+    """Blocks as files under `<root>/blocks`; a rename makes them appear whole.
+
+    The address is `<storage namespace>/data/xx/<uuid>`; on disk the namespace is one folder, its name made safe.
+    """
+
+    kind = "local"
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / "blocks"
+        self.temporary = root / "tmp"
+        self._root.mkdir(parents=True, exist_ok=True)
+        clear_folder(self.temporary)
+
+    def _path(self, address: str) -> Path:
+        namespace, _, name = address.rpartition("/data/")
+        safe = "".join(c if c.isalnum() or c in "-_." else f"%{ord(c):02x}" for c in namespace)
+        return self._root / safe.lstrip(".") / name
+
+    def keep(self, temporary: Path, namespace: str) -> str:
+        address = f"{namespace.rstrip('/')}/{new_name()}"
+        target = self._path(address)
+        try:
+            temporary.rename(target)
+        except FileNotFoundError:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.rename(target)
+        return address
+
+    def open(self, address: str, start: int) -> BinaryIO:
+        source = self._path(address).open("rb", buffering=0)
+        source.seek(start)
+        return source
+
+    def drop(self, address: str) -> None:
+        self._path(address).unlink(missing_ok=True)
+
+
+def clear_folder(folder: Path) -> None:
+    """Make a folder and empty it: bodies that a crash cut off are of no use."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.iterdir():
+        stale.unlink()
+
+
+def sync_file(source: BinaryIO) -> None:
+    """Flush a file to the disk itself."""
+    source.flush()
+    os.fsync(source.fileno())

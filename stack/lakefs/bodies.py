@@ -1,0 +1,114 @@
+"""Request bodies: streamed to memory while small, to a temporary file once large, hashed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from stack.lakefs.blocks import CHUNK_BYTES, BlockStore, read_chunks, sync_file
+
+
+class Hash(Protocol):
+    """A running digest, as in hashlib."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """Return the digest of what was added."""
+        ...
+
+
+@dataclass
+class Body:
+    """A received body, waiting to become a block.
+
+    Up to `CHUNK_BYTES` stay in memory, so that a small upload costs one hop to a worker thread.
+    """
+
+    blocks: BlockStore
+    checks: list[Hash] = field(default_factory=list)
+    size: int = 0
+    _md5: Any = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
+    _chunks: list[bytes] = field(default_factory=list)
+    _held: int = 0
+    _file: BinaryIO | None = None
+    _path: Path | None = None
+
+    async def receive(self, source: AsyncIterator[bytes], pool: Executor) -> Body:
+        """Take in all of `source`; disk and hashing work runs in `pool`."""
+        loop = asyncio.get_running_loop()
+        async for chunk in source:
+            self._chunks.append(chunk)
+            self._held += len(chunk)
+            if self._held >= CHUNK_BYTES:
+                await loop.run_in_executor(pool, self._spill)
+        return self
+
+    def _digest(self) -> bytes:
+        data = b"".join(self._chunks)
+        self._chunks, self._held = [], 0
+        self.size += len(data)
+        self._md5.update(data)
+        for check in self.checks:
+            check.update(data)
+        return data
+
+    def _spill(self) -> None:
+        data = self._digest()
+        if self._file is None:
+            handle, name = tempfile.mkstemp(dir=self.blocks.temporary)
+            self._file, self._path = os.fdopen(handle, "w+b"), Path(name)
+        self._file.write(data)
+
+    def copy(self, source: BinaryIO, length: int) -> None:
+        """Append `length` bytes of a stored block; blocking."""
+        for chunk in read_chunks(source, length):
+            self._chunks.append(chunk)
+            self._held += len(chunk)
+            if self._held >= CHUNK_BYTES:
+                self._spill()
+
+    def finish(self) -> None:
+        """Complete the digests, the file not yet synced; call in a worker thread before reading `md5` or `checks`."""
+        if self._held or self._file is None:
+            self._spill()
+
+    @property
+    def md5(self) -> bytes:
+        """Return the md5 digest of the whole body."""
+        digest: bytes = self._md5.digest()
+        return digest
+
+    def keep(self, namespace: str) -> str:
+        """Sync the body and move it into the block store; return its address."""
+        self.finish()
+        assert self._file is not None, "finish opens the file"  # noqa: S101
+        assert self._path is not None, "finish names the file"  # noqa: S101
+        sync_file(self._file)
+        self._file.close()
+        self._file = None
+        address = self.blocks.keep(self._path, namespace)
+        self._path = None
+        return address
+
+    def content(self) -> bytes:
+        """Return the whole body, for documents; call after `finish`."""
+        assert self._file is not None, "finish opens the file"  # noqa: S101
+        self._file.seek(0)
+        return self._file.read()
+
+    def discard(self) -> None:
+        """Drop the temporary file, if it still is one."""
+        if self._file is not None:
+            self._file.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

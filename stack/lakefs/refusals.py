@@ -1,0 +1,120 @@
+"""Every request the stand-in refuses on purpose: one exception, one constructor per kind of answer.
+
+The status and the message are the API's answer, the code is the S3 gateway's; both follow the measured behaviour of
+the real server (see `docs/reference/lakefs-standin.md`).
+"""
+
+from __future__ import annotations
+
+from tickhouse.errors import TerminalError
+
+
+class Refusal(TerminalError):
+    """One refused request.
+
+    Args:
+        status: HTTP status of the answer.
+        message: The `message` field of the API's error body.
+        code: The S3 error code; the gateway's table may override the status.
+        headers: Extra headers of the answer (`Content-Range` of a bad range).
+    """
+
+    def __init__(self, status: int, message: str, code: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = headers or {}
+
+
+class MergeConflict(Refusal):
+    """Both sides changed a path differently; the API answers with an empty merge result."""
+
+    def __init__(self, paths: list[str]) -> None:
+        super().__init__(409, "conflict found", "OperationAborted")
+        self.paths = paths
+
+
+class DirtyBranch(Refusal):
+    """The branch that should move has uncommitted changes."""
+
+    def __init__(self, message: str = "uncommitted changes (dirty branch)") -> None:
+        super().__init__(400, message, "BadRequest")
+
+
+class NoChanges(Refusal):
+    """There is nothing to commit or merge."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, message, "BadRequest")
+
+
+class HookFailed(Refusal):
+    """A pre-event hook failed and aborted the operation."""
+
+    def __init__(self, event: str, run_id: str, reason: str) -> None:
+        super().__init__(412, f"{event} hook aborted, run id '{run_id}': {reason}", "PreconditionFailed")
+
+
+def bad_request(message: str, code: str = "BadRequest") -> Refusal:
+    """Return a 400: the request is malformed or cannot be done in this state."""
+    return Refusal(400, message, code)
+
+
+def invalid(field: str, kind: str) -> Refusal:
+    """Return a 400 in the real server's words for an invalid identifier."""
+    return bad_request(f"argument {field}: {kind}: invalid value: validation error")
+
+
+def unauthorized() -> Refusal:
+    """Return the 401 of a wrong key or secret."""
+    return Refusal(401, "error authenticating request", "AccessDenied")
+
+
+def forbidden(message: str, code: str = "AccessDenied") -> Refusal:
+    """Return a 403: the operation is not allowed on this branch or repository."""
+    return Refusal(403, message, code)
+
+
+def write_protected() -> Refusal:
+    """Return the 403 of a write to a protected branch."""
+    return forbidden("cannot write to protected branch", "ErrWriteToProtectedBranch")
+
+
+def not_found(message: str, code: str = "NoSuchKey") -> Refusal:
+    """Return a 404."""
+    return Refusal(404, message, code)
+
+
+def repository_missing() -> Refusal:
+    """Return the 404 of a missing repository."""
+    return not_found("repository not found", "NoSuchBucket")
+
+
+def branch_missing(branch: str) -> Refusal:
+    """Return the 404 of a missing branch."""
+    return not_found(f"branch '{branch}' not found", "NoSuchBucket")
+
+
+def object_missing() -> Refusal:
+    """Return the 404 of a missing object."""
+    return not_found("object not found", "NoSuchKey")
+
+
+def conflict(message: str) -> Refusal:
+    """Return a 409."""
+    return Refusal(409, message, "OperationAborted")
+
+
+def precondition_failed(message: str = "path already exists") -> Refusal:
+    """Return the 412 of a conditional write or read."""
+    return Refusal(412, message, "PreconditionFailed")
+
+
+def invalid_range(size: int) -> Refusal:
+    """Return the 416 of a range that starts beyond the object; the real size is in the header."""
+    return Refusal(416, "invalid range", "InvalidRange", {"Content-Range": f"bytes */{size}"})
+
+
+def not_implemented(what: str) -> Refusal:
+    """Return the 501 of a call that real lakeFS knows and the stand-in does not."""
+    return Refusal(501, f"not implemented by the lakeFS stand-in: {what}", "NotImplemented")

@@ -1,0 +1,117 @@
+"""Gateway handlers of multipart uploads."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from stack.lakefs import refusals
+from stack.lakefs.bodies import Body
+from stack.lakefs.multipart import Upload
+from stack.lakefs.s3_common import Call, content_type, receive, timestamp, user_metadata, xml_answer
+from stack.lakefs.s3_objects import check_source, copy_source, read_xml
+from stack.lakefs.transfer import parse_range, write_condition
+
+
+async def _upload(call: Call) -> Upload:
+    service = call.service
+    return await service.run(service.multipart.get, call.query["uploadId"], call.bucket, call.ref, call.path)
+
+
+async def create(call: Call) -> web.StreamResponse:
+    """POST ?uploads."""
+    kind, metadata = content_type(call.request), user_metadata(call.request)
+    upload = await call.service.run(call.service.multipart.create, call.bucket, call.ref, call.path, kind, metadata)
+    answer = {"Bucket": call.bucket, "Key": call.key, "UploadId": upload.id}
+    return xml_answer("InitiateMultipartUploadResult", answer)
+
+
+def _number(call: Call) -> int:
+    text = call.query.get("partNumber", "")
+    if not (text.isascii() and text.isdigit()):
+        raise refusals.bad_request("Part number must be an integer between 1 and 10000", "InvalidArgument")
+    return int(text)
+
+
+async def put_part(call: Call) -> web.StreamResponse:
+    """PUT ?partNumber&uploadId, from the body or by copy."""
+    service, number, upload = call.service, _number(call), await _upload(call)
+    is_copy = "x-amz-copy-source" in call.request.headers
+    body = await _copied(call) if is_copy else await receive(call)
+    try:
+        part = await service.run(service.multipart.add, upload, number, body)
+    finally:
+        body.discard()
+    if is_copy:
+        return xml_answer("CopyPartResult", {"LastModified": timestamp(part.created), "ETag": f'"{part.md5}"'})
+    return web.Response(headers={"ETag": f'"{part.md5}"'})
+
+
+async def _copied(call: Call) -> Body:
+    service = call.service
+    entry = await service.run(service.objects.get, *copy_source(call))
+    check_source(call, entry)
+    chosen = parse_range(call.request.headers.get("x-amz-copy-source-range"), entry.size)
+    start, length = chosen or (0, entry.size)
+    body = Body(service.core.blocks)
+
+    def fill() -> None:
+        with service.core.blocks.open(entry.address, start) as source:
+            body.copy(source, length)
+
+    try:
+        await service.run(fill)
+    except BaseException:
+        body.discard()
+        raise
+    return body
+
+
+async def complete(call: Call) -> web.StreamResponse:
+    """POST ?uploadId: join the parts."""
+    service, upload = call.service, await _upload(call)
+    root = await read_xml(call)
+    wanted = []
+    for element in root.iter("Part"):
+        text = element.findtext("PartNumber") or ""
+        if not (text.isascii() and text.isdigit()):
+            raise refusals.bad_request("A part lacks its number.", "MalformedXML")
+        wanted.append((int(text), (element.findtext("ETag") or "").strip('"')))
+    entry = await service.run(service.multipart.complete, upload, wanted, write_condition(call.request))
+    answer = {
+        "Location": f"{call.request.url.origin()}/{call.bucket}/{call.key}",
+        "Bucket": call.bucket,
+        "Key": call.key,
+        "ETag": f'"{entry.checksum}"',
+    }
+    return xml_answer("CompleteMultipartUploadResult", answer)
+
+
+async def abort(call: Call) -> web.StreamResponse:
+    """DELETE ?uploadId."""
+    await call.service.run(call.service.multipart.abort, await _upload(call))
+    return web.Response(status=204)
+
+
+async def list_parts(call: Call) -> web.StreamResponse:
+    """GET ?uploadId: all parts at once, as there are at most 10,000."""
+    upload = await _upload(call)
+    parts = await call.service.run(call.service.multipart.parts, upload)
+    rows = [
+        {"PartNumber": p.number, "LastModified": timestamp(p.created), "ETag": f'"{p.md5}"', "Size": p.size}
+        for p in parts.values()
+    ]
+    head = {"Bucket": call.bucket, "Key": call.key, "UploadId": upload.id, "IsTruncated": False}
+    return xml_answer("ListPartsResult", {**head, "Part": rows})
+
+
+async def list_uploads(call: Call) -> web.StreamResponse:
+    """GET ?uploads: the uploads in progress."""
+    await call.service.run(call.service.references.repository, call.bucket)
+    rows = await call.service.run(call.service.multipart.uploads, call.bucket)
+    prefix = call.query.get("prefix", "")
+    listed = [
+        {"Key": key, "UploadId": row.id, "Initiated": timestamp(row.created)}
+        for row in rows
+        if (key := f"{row.branch}/{row.path}").startswith(prefix)
+    ]
+    return xml_answer("ListMultipartUploadsResult", {"Bucket": call.bucket, "IsTruncated": False, "Upload": listed})

@@ -1,0 +1,151 @@
+"""Gateway handlers of objects: get, head, put, copy, delete, delete many."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from aiohttp import web
+
+from stack.lakefs import refusals
+from stack.lakefs.api_objects import copy_entry, store
+from stack.lakefs.entries import Entry
+from stack.lakefs.s3_common import (
+    META_HEADER,
+    Call,
+    content_type,
+    decode_key,
+    receive,
+    timestamp,
+    user_metadata,
+    xml_answer,
+)
+from stack.lakefs.transfer import etag, send_object, write_condition
+
+MAX_DELETE = 1000
+MAX_XML_BYTES = 4 << 20
+
+
+async def read(call: Call) -> web.StreamResponse:
+    """GET or HEAD an object."""
+    service = call.service
+    try:
+        entry = await service.run(service.objects.get, call.bucket, call.ref, call.path)
+    except refusals.Refusal as error:
+        # A missing reference looks like a missing key on reads, as in the real gateway.
+        if error.status == 404:
+            raise refusals.not_found("The specified key does not exist.", "NoSuchKey") from error
+        raise
+    extra = {META_HEADER + name: value for name, value in entry.metadata.items()}
+    return await send_object(call.request, service, entry, extra)
+
+
+async def put(call: Call) -> web.StreamResponse:
+    """PUT an object, or a copy of one."""
+    service, request = call.service, call.request
+    await service.run(service.objects.check_writable, call.bucket, call.ref)
+    if "x-amz-copy-source" in request.headers:
+        return await _copy(call)
+    condition = write_condition(request)
+    if condition and request.headers.get("If-None-Match"):
+        condition(await service.run(service.objects.find, call.bucket, call.ref, call.path))
+    body = await receive(call)
+    try:
+        draft = Entry("", 0, "", service.core.now(), content_type(request), user_metadata(request))
+        target = (call.bucket, call.ref, call.path)
+        stored = await service.run(store, service, *target, body, draft, condition)
+    finally:
+        body.discard()
+    return web.Response(headers={"ETag": etag(stored)})
+
+
+def copy_source(call: Call) -> tuple[str, str, str]:
+    """Return (repository, ref, path) of `x-amz-copy-source`.
+
+    Raises:
+        Refusal: 400 when it is malformed.
+    """
+    raw = call.request.headers["x-amz-copy-source"].partition("?versionId=")[0]
+    parts = decode_key(raw).lstrip("/").split("/", 2)
+    if len(parts) != 3 or not parts[2]:
+        message = "Copy Source must mention the source bucket and key: sourcebucket/sourcekey."
+        raise refusals.bad_request(message, "InvalidArgument")
+    return parts[0], parts[1], parts[2]
+
+
+def check_source(call: Call, entry: Entry) -> None:
+    """Check the copy conditions.
+
+    Raises:
+        Refusal: 412.
+    """
+    headers = call.request.headers
+    match = headers.get("x-amz-copy-source-if-match")
+    none_match = headers.get("x-amz-copy-source-if-none-match")
+    if match is not None and match.strip('"') not in ("*", entry.checksum):
+        raise refusals.precondition_failed("Precondition failed")
+    if none_match is not None and none_match.strip('"') in ("*", entry.checksum):
+        raise refusals.precondition_failed("Precondition failed")
+
+
+async def _copy(call: Call) -> web.StreamResponse:
+    service, source = call.service, copy_source(call)
+    replaces = call.request.headers.get("x-amz-metadata-directive", "COPY").upper() == "REPLACE"
+    found = await service.run(service.objects.find, *source)
+    if found is None:
+        raise refusals.not_found("The specified key does not exist.", "NoSuchKey")
+    check_source(call, found)
+    target = (call.bucket, call.ref, call.path)
+    metadata = user_metadata(call.request) if replaces else None
+    entry = await service.run(copy_entry, service, source, target, metadata)
+    return xml_answer("CopyObjectResult", {"LastModified": timestamp(entry.mtime), "ETag": etag(entry)})
+
+
+async def delete(call: Call) -> web.StreamResponse:
+    """DELETE an object; a missing one is fine."""
+    await call.service.run(call.service.objects.delete, call.bucket, call.ref, [call.path])
+    return web.Response(status=204)
+
+
+async def read_xml(call: Call) -> ElementTree.Element:
+    """Return a request's XML document, namespaces stripped.
+
+    Raises:
+        Refusal: 400 MalformedXML, also for a document type (entities are never expanded).
+    """
+    body = await receive(call)
+    try:
+        if body.size > MAX_XML_BYTES:
+            raise refusals.bad_request("The XML you provided is too large.", "MalformedXML")
+        text = await call.service.run(body.content)
+    finally:
+        body.discard()
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise refusals.bad_request("The XML you provided holds a document type.", "MalformedXML")
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314  # no document type, so no entities
+    except ElementTree.ParseError as error:
+        raise refusals.bad_request("The XML you provided was not well-formed.", "MalformedXML") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+async def delete_many(call: Call) -> web.StreamResponse:
+    """POST ?delete: one transaction per reference; missing keys count as deleted."""
+    root = await read_xml(call)
+    keys = [element.findtext("Key") or "" for element in root.iter("Object")]
+    if not 1 <= len(keys) <= MAX_DELETE:
+        raise refusals.bad_request(f"Expected 1 to {MAX_DELETE} keys, was {len(keys)}", "MalformedXML")
+    by_ref: dict[str, list[str]] = {}
+    for key in keys:
+        by_ref.setdefault(key.partition("/")[0], []).append(key)
+    deleted, errors = [], []
+    for ref, names in by_ref.items():
+        paths = [path for name in names if (path := name.partition("/")[2])]
+        try:
+            await call.service.run(call.service.objects.delete, call.bucket, ref, paths)
+            deleted += [{"Key": name} for name in names]
+        except refusals.Refusal as error:
+            errors += [{"Code": error.code, "Key": name, "Message": error.message} for name in names]
+    quiet = (root.findtext("Quiet") or "").lower() == "true"
+    return xml_answer("DeleteResult", {"Deleted": [] if quiet else deleted, "Error": errors})
