@@ -13,6 +13,7 @@ from aiohttp import web
 
 from stack.exchange.config import DEMO, ExchangeConfig, load_config
 from stack.exchange.market import Market
+from stack.exchange.recorded import RecordedTape
 from stack.exchange.server import Server
 from stack.exchange.tape import SyntheticTape, Tape
 from tickhouse.errors import ConfigurationError, ServiceNotReady, TickhouseError
@@ -54,6 +55,8 @@ def tape_of(config: ExchangeConfig) -> Tape:
     Raises:
         ConfigurationError: A capture file is missing or not understood.
     """
+    if config.capture is not None:
+        return RecordedTape.load(config.capture)
     return SyntheticTape(Market.build(config.full_market))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stack.exchange.columns import MarketName
 from stack.exchange.faults import AnyFault, folded_into
@@ -77,6 +77,12 @@ class ExchangeConfig(_Part):
     websocket: WebSocketRules = WebSocketRules()
     rest: RestRules = RestRules()
     faults: tuple[AnyFault, ...] = ()
+
+    @model_validator(mode="after")
+    def _capture_as_it_came(self) -> ExchangeConfig:
+        if self.capture is not None and self.playback.live_times:
+            raise ValueError("Expected live_times only with the synthetic market: a capture is played as it came")
+        return self
 
     @cached_property
     def full_market(self) -> MarketConfig:
