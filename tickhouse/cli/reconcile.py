@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         options = Options(tuple(store) if store else STORES, ref, examples)
         errors = console()
         with errors.status("reconciling") as status:
-            report = reconcile(load_settings(), options, lambda line: status.update(line), wait)
+            report = reconcile(load_settings(), options, status.update, wait)
         if json:
             print_json(report.document())
         else:

@@ -274,10 +274,11 @@ def check_ledger(base: Base, truth: Truth, verdict: Verdict) -> None:
 def _check_holes(base: Base, truth: Truth, present: Mapping[StreamKey, list[Range]], verdict: Verdict) -> None:
     """Require a gap for every id that a source skips; ids of single USD-M and COIN-M trades may skip by nature."""
     gaps = base.ledger.gap_ranges("open", "filled", "unfillable")
+    refused = rejected_ids(one.key for one in truth.rejections)
     for key, low, high in truth.spans:
         if key.stream == "trade" and key.market != "spot":
             continue
-        offered = ranges.of_ids(base.expected.trades.get(key, {}))
+        offered = ranges.of_ids({*base.expected.trades.get(key, {}), *refused.get(key, ())})
         known = ranges.merged([*offered, *present.get(key, []), *gaps.get(key, [])])
         for first, last in ranges.subtract([(low, high)], known):
             detail = f"ids {first} to {last} were never offered, and no gap of the ledger says so"

@@ -33,13 +33,13 @@ def _store_table(report: Report) -> Table:
     table.add_column("hash")
     for name, verdict in report.stores.items():
         law = report.laws.get(name)
-        figures = (
+        figures: tuple[int | str, ...] = (
             (law.offered, law.delivered, law.rejected, law.known_duplicates) if law else ("", verdict.count, "", "")
         )
         faults = (_fault(count) for count in verdict.faults.values())
         is_right = verdict.ok and (law is None or law.holds)
-        code = f"{verdict.hash:016x}" if verdict.hash is not None else "–"
-        table.add_row(name, *map(_number, figures), *faults, _mark(is_right), code)
+        code = f"{verdict.hash:016x}" if verdict.hash is not None else "-"
+        table.add_row(name, *(_number(figure) for figure in figures), *faults, _mark(is_right), code)
     return table
 
 

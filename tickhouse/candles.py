@@ -1,0 +1,138 @@
+"""Read candles from PostgreSQL and add them up to longer bars, exactly.
+
+A symbol's candles come from the view `market.candles`: of a minute that came both as single and as aggregate trades,
+the fuller one. Longer intervals start at whole multiples of their length since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal, localcontext
+from itertools import groupby
+from typing import Any, LiteralString
+
+import psycopg
+
+from tickhouse.errors import ConfigurationError, StoreUnavailable
+
+INTERVALS_MS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+# The default context would round a sum to 28 digits; numeric(38,16) has 38.
+_EXACT = Context(prec=100)
+_QUERY: LiteralString = (
+    "SELECT open_time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume "
+    "FROM market.candles WHERE market = %s AND symbol = %s AND open_time >= %s AND open_time < %s ORDER BY open_time"
+)
+
+
+@dataclass(frozen=True)
+class Candle:
+    """One bar; prices and volumes exact, `trades` counts single trades."""
+
+    open_time_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    trades: int
+    taker_buy_volume: Decimal
+    taker_buy_quote_volume: Decimal
+
+    def document(self) -> dict[str, Any]:
+        """Return the candle as the JSON interface gives it: decimals as text without an exponent."""
+        return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in vars(self).items()}
+
+
+def moment(text: str) -> datetime:
+    """Return a moment given as ISO 8601 (UTC unless it says otherwise) or as milliseconds since 1970.
+
+    Raises:
+        ConfigurationError: It is neither, or no moment that PostgreSQL can hold.
+    """
+    try:
+        if re.fullmatch(r"-?[0-9]+", text):
+            return _EPOCH + int(text) * _MILLISECOND
+        parsed = datetime.fromisoformat(text)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ConfigurationError(f"Expected an ISO 8601 time or milliseconds since 1970, was {text!r}.") from error
+
+
+def length_ms(interval: str) -> int:
+    """Return an interval's length.
+
+    Raises:
+        ConfigurationError: It is none that we know.
+    """
+    if interval not in INTERVALS_MS:
+        raise ConfigurationError(f"Expected an interval of {', '.join(INTERVALS_MS)}, was {interval!r}.")
+    return INTERVALS_MS[interval]
+
+
+def aggregated(minutes: Iterable[Candle], interval_ms: int) -> Iterator[Candle]:
+    """Add up one-minute candles, oldest first, to longer ones; an interval without trades has none."""
+    for start, group in groupby(minutes, key=lambda candle: candle.open_time_ms - candle.open_time_ms % interval_ms):
+        yield _sum(start, list(group))
+
+
+def _sum(start_ms: int, group: list[Candle]) -> Candle:
+    with localcontext(_EXACT):
+        return Candle(
+            open_time_ms=start_ms,
+            open=group[0].open,
+            high=max(candle.high for candle in group),
+            low=min(candle.low for candle in group),
+            close=group[-1].close,
+            volume=sum((candle.volume for candle in group[1:]), group[0].volume),
+            quote_volume=sum((candle.quote_volume for candle in group[1:]), group[0].quote_volume),
+            trades=sum(candle.trades for candle in group),
+            taker_buy_volume=sum((candle.taker_buy_volume for candle in group[1:]), group[0].taker_buy_volume),
+            taker_buy_quote_volume=sum(
+                (candle.taker_buy_quote_volume for candle in group[1:]), group[0].taker_buy_quote_volume
+            ),
+        )
+
+
+def read(dsn: str, market: str, symbol: str, *, interval: str, start: datetime, end: datetime) -> list[Candle]:
+    """Return the candles with an open time from `start` to before `end`.
+
+    A longer interval belongs to the answer when its own start does; its minutes are then read to its end.
+
+    Args:
+        dsn: PostgreSQL, as tickhouse_reader.
+        market: spot, usdm or coinm.
+        symbol: The exchange's own symbol; upper case.
+        interval: One of `INTERVALS_MS`.
+        start: First open time.
+        end: Exclusive.
+
+    Raises:
+        ConfigurationError: The interval is unknown.
+        StoreUnavailable: PostgreSQL does not answer.
+    """
+    length = length_ms(interval)
+    first, last = _up(start, length), _up(end, length)
+    try:
+        with psycopg.connect(dsn, connect_timeout=10) as connection:
+            rows = connection.execute(_QUERY, (market, symbol.upper(), first, last)).fetchall()
+    except psycopg.Error as error:
+        raise StoreUnavailable(
+            f"PostgreSQL cannot be read: {str(error).strip()}", next_command="tickhouse status"
+        ) from error
+    return list(aggregated((_candle(row) for row in rows), length))
+
+
+def _up(time: datetime, length: int) -> datetime:
+    """Return the first start of an interval that is not before `time`."""
+    step = length * _MILLISECOND
+    return time + (_EPOCH - time) % step
+
+
+def _candle(row: tuple[Any, ...]) -> Candle:
+    return Candle((row[0] - _EPOCH) // _MILLISECOND, *row[1:])

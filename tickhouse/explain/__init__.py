@@ -1,0 +1,1 @@
+"""Follow one event id through every system."""
