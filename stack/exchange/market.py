@@ -20,6 +20,7 @@ from stack.exchange.columns import (
     NORMAL,
     OUT_OF_RANGE,
     SENTINEL,
+    UNIT,
     Bools,
     Columns,
     Flags,
@@ -272,16 +273,24 @@ class _Generator:
         return (config.start_us + ms * MS).astype(np.int64)
 
     def _odd_rows(self, tables: Mapping[str, Columns]) -> dict[str, list[tuple[int, str, int]]]:
-        """Choose the rows that are sentinels, out of range, padded or huge: never a symbol's first or last one."""
-        config = self.config
+        """Choose the rows that are sentinels, out of range, padded or huge: never a symbol's first or last one.
+
+        Huge ones belong to symbols that trade in whole coins, where there are such.
+        """
+        config, columns = self.config, list(tables.values())
         kinds = ["sentinel"] * config.sentinels + ["out_of_range"] * config.out_of_range
-        kinds += ["zeros"] * config.trailing_zeros + ["huge"] * config.huge_quantities
-        inner = [(name, row) for name, table in tables.items() for row in range(1, len(table) - 1)] if kinds else []
-        chosen = self._rng(2).choice(len(inner), size=len(kinds), replace=False).tolist() if kinds else []
+        kinds += ["zeros"] * config.trailing_zeros
+        starts = np.cumsum([0] + [len(table) for table in columns])
+        inner = [np.arange(start + 1, start + len(t) - 1) for start, t in zip(starts, columns, strict=False)]
+        chosen = self._rng(2).choice(np.concatenate(inner), size=len(kinds), replace=False)
+        whole = [rows for rows, table in zip(inner, columns, strict=True) if table.spec.step_units >= UNIT] or inner
+        free = np.setdiff1d(np.concatenate(whole), chosen)
+        huge = self._rng(4).choice(free, size=config.huge_quantities, replace=False)
+        kinds += ["huge"] * config.huge_quantities
         picks: dict[str, list[tuple[int, str, int]]] = {}
-        for nth, (kind, at) in enumerate(zip(kinds, chosen, strict=True)):
-            symbol, row = inner[at]
-            picks.setdefault(symbol, []).append((row, kind, nth))
+        for nth, (kind, at) in enumerate(zip(kinds, [*chosen.tolist(), *huge.tolist()], strict=True)):
+            owner = int(np.searchsorted(starts, at, side="right")) - 1
+            picks.setdefault(columns[owner].spec.symbol, []).append((at - int(starts[owner]), kind, nth))
         return picks
 
 
@@ -309,8 +318,7 @@ def _with_odd_rows(table: Columns, picks: list[tuple[int, str, int]]) -> Columns
     special: dict[int, tuple[str, str]] = {}
     for row, kind, nth in picks:
         if kind == "huge":
-            most = min(MAX_QTY * 10**8, 10**6 * int(qty[row]))
-            qty[row] = most // table.spec.step_units * table.spec.step_units
+            qty[row] = MAX_QTY * UNIT
         elif kind == "sentinel":
             special[row], flags[row] = ("0", "0"), SENTINEL
         else:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from stack.exchange.config import RestRules
+from stack.exchange.limits import Verdict, WeightLimiter
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 120.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def limiter(clock: Clock) -> WeightLimiter:
+    return WeightLimiter(RestRules(weight_per_window=10, window_s=60, ban_after=2, ban_s=30), clock)
+
+
+def test_weight_adds_up_by_client_and_starts_again_with_the_window() -> None:
+    clock = Clock()
+    weights = limiter(clock)
+    assert [weights.charge("a", 4).used for _ in range(2)] == [4, 8]
+    assert weights.charge("b", 4) == Verdict(200, 4, 0)
+    clock.now_s = 180.0
+    assert weights.charge("a", 4) == Verdict(200, 4, 0)
+
+
+def test_over_the_limit_is_429_until_the_window_ends_then_418_for_who_goes_on() -> None:
+    clock = Clock()
+    weights = limiter(clock)
+    weights.charge("a", 10)
+    clock.now_s = 130.5
+    assert weights.charge("a", 1) == Verdict(429, 10, 50)
+    assert weights.charge("a", 1) == Verdict(429, 10, 50)
+    assert weights.charge("a", 1) == Verdict(418, 10, 30)
+    clock.now_s = 150.0
+    assert weights.charge("a", 1) == Verdict(418, 10, 11)
+    assert weights.charge("b", 1).status == 200
+    clock.now_s = 180.0
+    assert weights.charge("a", 1) == Verdict(200, 1, 0)
+
+
+def test_a_forced_burst_answers_exactly_that_many_requests() -> None:
+    weights = limiter(Clock())
+    weights.force(429, 2, 7)
+    weights.force(418, 1, 9)
+    answers = [weights.charge("a", 1) for _ in range(4)]
+    assert answers == [Verdict(429, 0, 7), Verdict(429, 0, 7), Verdict(418, 0, 9), Verdict(200, 1, 0)]
