@@ -23,7 +23,7 @@ from stack.engine.fetch import wheel_path
 from stack.engine.graph import in_profile
 from stack.engine.leftovers import orphans, tree
 from stack.engine.lifecycle import catalog
-from stack.engine.portmap import holder, listeners
+from stack.engine.portmap import describe, listeners
 from stack.engine.privileges import choose_prefix, existing
 from stack.engine.survey import status
 from tickhouse.errors import TickhouseError
@@ -158,7 +158,7 @@ def _port_use() -> Iterator[Finding]:
     for port in sorted(taken):
         name = next(name for name, number in ports().items() if number == port)
         mend = "stop that process, or move all ports: TICKHOUSE_PORT_BASE=31000 tickhouse up"
-        yield Finding("error", f"port {port}", f"wanted for {name}, taken by {holder(port)}", mend)
+        yield Finding("error", f"port {port}", f"wanted for {name}, taken by {describe(taken[port])}", mend)
     if not taken:
         yield Finding("ok", "ports", f"{min(ports().values())} to {max(ports().values())}: free or ours")
 

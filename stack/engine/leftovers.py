@@ -36,7 +36,15 @@ def orphans() -> list[psutil.Process]:
     kept |= {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = [*_marked(), *_recorded()]
     everything = {process.pid: process for one in found for process in tree(one.pid)}
-    return [process for pid, process in sorted(everything.items()) if pid not in kept]
+    return [process for pid, process in sorted(everything.items()) if pid not in kept and not is_gone(pid)]
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether a process has ended; one that nobody has reaped yet has."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def end(processes: Iterable[psutil.Process]) -> None:

@@ -17,7 +17,11 @@ def listeners() -> dict[int, int | None]:
 
 def holder(port: int) -> str:
     """Return who listens on a port, as a phrase for a message."""
-    pid = listeners().get(port)
+    return describe(listeners().get(port))
+
+
+def describe(pid: int | None) -> str:
+    """Return a process as a phrase for a message."""
     if pid is None:
         return "a process of another user"
     try:

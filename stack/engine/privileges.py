@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tickhouse.errors import PrerequisiteMissing
 
+ROOT = 0
+
 # The namespace maps our root to 1000 and back: inside nobody is root, outside every file stays root's.
 UNSHARE = ("/usr/bin/unshare", "--user", "--map-user=1000", "--map-group=1000")
 SETPRIV = ("/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
@@ -36,10 +38,10 @@ def choose_prefix(binary: Path, data: Path) -> tuple[str, ...]:
     Raises:
         PrerequisiteMissing: There is no way; the message names the remedy.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != ROOT:
         return ()
     folder = existing(data)
-    if folder.stat().st_uid == 0 and _works(UNSHARE, binary, folder):
+    if folder.stat().st_uid == ROOT and _works(UNSHARE, binary, folder):
         return UNSHARE
     if _works(SETPRIV, binary, existing(data.parent), mode="-x"):
         return SETPRIV

@@ -143,12 +143,14 @@ def stop_supervisor() -> None:
     """Stop supervisord and everything under it; nothing happens when it does not run."""
     import psutil
 
+    from stack.engine.leftovers import is_gone
+
     pid = supervisor_pid()
     if pid is None:
         return
     with rpc() as supervisor:
         supervisor.shutdown()
-    if not _until(lambda: not psutil.pid_exists(pid), SUPERVISOR_STOP_S):
+    if not _until(lambda: is_gone(pid), SUPERVISOR_STOP_S):
         psutil.Process(pid).kill()
     socket_path().unlink(missing_ok=True)
 

@@ -1,0 +1,242 @@
+"""The engine with small fake services: a few Python lines each, under the real supervisord."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack.engine import leftovers, supervise
+from stack.engine.context import MARKER
+from stack.engine.lifecycle import down, up
+from stack.engine.model import Ready, Service, Setup, Stop
+from stack.engine.survey import status
+from tests.eventually import eventually
+from tests.homes import own_home
+from tickhouse.errors import ServiceNotReady
+from tickhouse.settings import ports
+
+LISTEN = """
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("listening", flush=True)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+DIE = "print('the reason is here', flush=True); raise SystemExit(3)"
+
+pytestmark = pytest.mark.integration
+
+
+def fake(name: str, port: str, code: str = LISTEN, *needs: str, **fields: object) -> Service:
+    return Service(
+        name=name,
+        title=f"fake {name}",
+        profiles=("core",),
+        depends_on=needs,
+        command=(sys.executable, "-u", "-c", code, f"{{{{ port.{port} }}}}"),
+        ports=(port,),
+        ready=Ready(tcp=f"127.0.0.1:{{{{ port.{port} }}}}", timeout_s=20),
+        stop=Stop(wait_s=5),
+        start_retries=0,
+        memory_mb=10,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def catalog_of(*services: Service) -> dict[str, Service]:
+    return {service.name: service for service in services}
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with own_home() as made:
+        yield made
+
+
+def pid_of(name: str) -> int:
+    return supervise.state(name).pid
+
+
+def test_up_starts_what_is_needed_and_leaves_what_runs(home: Path) -> None:
+    known = catalog_of(fake("first", "redis"), fake("second", "kafka", LISTEN, "first"))
+    seen: list[tuple[str, str]] = []
+
+    started = up(
+        services=["second"], known=known, report=lambda service, phase, _detail="": seen.append((service, phase))
+    )
+    assert [(one.service, one.state) for one in started] == [("first", "ready"), ("second", "ready")]
+    assert seen.index(("first", "ready")) < seen.index(("second", "starting"))
+    pids = pid_of("first"), pid_of("second")
+
+    up(services=["second"], known=known)
+    assert (pid_of("first"), pid_of("second")) == pids
+    assert {one.name: one.health for one in status(known)} == {"first": "ready", "second": "ready"}
+    assert (home / "secrets.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_changed_definition_restarts_only_that_service(home: Path) -> None:
+    first, second = fake("first", "redis"), fake("second", "kafka")
+    up(services=["first", "second"], known=catalog_of(first, second))
+    pids = pid_of("first"), pid_of("second")
+
+    changed = second.model_copy(update={"env": {"COLOUR": "blue"}})
+    up(services=["first", "second"], known=catalog_of(first, changed))
+
+    assert pid_of("first") == pids[0]
+    assert pid_of("second") != pids[1]
+
+
+def test_a_service_that_dies_is_shown_with_the_end_of_its_log(home: Path) -> None:
+    known = catalog_of(fake("dying", "redis", DIE), fake("after", "kafka", LISTEN, "dying"))
+
+    with pytest.raises(ServiceNotReady) as caught:
+        up(services=["after"], known=known)
+
+    assert "fake dying ended while starting" in caught.value.message
+    assert "the reason is here" in caught.value.message
+    assert "tickhouse logs dying" in caught.value.next_command
+    assert supervise.state("after").state == "ABSENT"
+
+
+def test_up_again_after_mending_goes_on_from_there(home: Path) -> None:
+    good, bad = fake("good", "redis"), fake("bad", "kafka", DIE, "good")
+    with pytest.raises(ServiceNotReady):
+        up(services=["bad"], known=catalog_of(good, bad))
+    pid = pid_of("good")
+
+    up(services=["bad"], known=catalog_of(good, fake("bad", "kafka", LISTEN, "good")))
+
+    assert pid_of("good") == pid
+    assert supervise.state("bad").state in ("STARTING", "RUNNING")
+
+
+def test_a_service_that_never_answers_is_given_up(home: Path) -> None:
+    silent = fake("silent", "redis", "import time; print('busy', flush=True); time.sleep(60)")
+    silent = silent.model_copy(update={"ready": silent.ready.model_copy(update={"timeout_s": 1.0})})
+
+    with pytest.raises(ServiceNotReady, match=r"did not answer within 1 s(.|\n)*busy"):
+        up(services=["silent"], known=catalog_of(silent))
+
+
+def test_a_crashed_service_comes_back(home: Path) -> None:
+    known = catalog_of(fake("first", "redis"))
+    up(services=["first"], known=known)
+    # Past startsecs: an earlier end counts as a failed start, and this fake has no retries.
+    eventually(lambda: supervise.state("first").state == "RUNNING")
+    pid = pid_of("first")
+
+    os.kill(pid, signal.SIGKILL)
+
+    eventually(lambda: pid_of("first") not in (0, pid))
+
+
+def test_a_stranger_on_the_port_is_named_and_left_alone(home: Path) -> None:
+    port = ports()["redis"]
+    command = [sys.executable, "-c", LISTEN, str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as stranger:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        try:
+            with pytest.raises(ServiceNotReady, match=rf"port {port} is taken by pid {stranger.pid}"):
+                up(services=["first"], known=catalog_of(fake("first", "redis")))
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+def test_up_recovers_when_supervisord_was_killed(home: Path) -> None:
+    known = catalog_of(fake("first", "redis"))
+    up(services=["first"], known=known)
+    orphan, supervisor = pid_of("first"), supervise.supervisor_pid()
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    eventually(lambda: leftovers.is_gone(supervisor))
+    assert [process.pid for process in leftovers.orphans()] == [orphan]
+
+    up(services=["first"], known=known)
+
+    assert pid_of("first") not in (0, orphan)
+    assert leftovers.is_gone(orphan)
+
+
+def test_purge_leaves_no_process_no_port_and_no_file(home: Path) -> None:
+    escaped = "import subprocess, sys; subprocess.Popen(['sleep', '600'], start_new_session=True)\n" + LISTEN
+    known = catalog_of(fake("first", "redis", escaped))
+    up(services=["first"], known=known)
+    everything = [one.pid for one in leftovers.tree(supervise.supervisor_pid() or 0)]
+    assert len(everything) == 3  # supervisord, the service, the sleep in a session of its own
+
+    down(purge=True, known=known)
+
+    assert not [pid for pid in everything if not leftovers.is_gone(pid)]
+    assert not home.exists()
+    assert not supervise.socket_path().exists()
+
+
+def test_down_keeps_data_and_up_goes_on_with_it(home: Path) -> None:
+    known = catalog_of(fake("first", "redis"))
+    up(services=["first"], known=known)
+    (home / "data" / "first" / "kept").touch()
+    secrets = (home / "secrets.env").read_bytes()
+
+    down(known=known)
+    assert supervise.supervisor_pid() is None
+    up(services=["first"], known=known)
+
+    assert (home / "data" / "first" / "kept").exists()
+    assert (home / "secrets.env").read_bytes() == secrets
+
+
+def test_an_external_service_is_probed_and_provisioned_but_not_started(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = catalog_of(
+        fake("first", "redis"),
+        fake(
+            "second",
+            "kafka",
+            DIE,
+            external_setting="connect_url",
+            setup=Setup(provision=(f"{__name__}:note_provision",)),
+        ),
+    )
+    up(services=["first"], known=known)
+    monkeypatch.setenv("CONNECT_URL", f"http://127.0.0.1:{ports()['redis']}/")
+    provisioned.clear()
+
+    (started,) = up(services=["second"], known=known)
+
+    assert started.state == "external"
+    assert provisioned == ["second"]
+    assert supervise.state("second").state == "ABSENT"
+    monkeypatch.setenv("CONNECT_URL", f"http://127.0.0.1:{ports()['kafka']}/")
+    with pytest.raises(ServiceNotReady, match="given by CONNECT_URL"):
+        up(services=["second"], known=known)
+
+
+provisioned: list[str] = []
+
+
+def note_provision(context: object) -> None:
+    provisioned.append(context.service.name)  # type: ignore[attr-defined]
+
+
+def test_only_processes_of_this_home_are_leftovers(home: Path) -> None:
+    ours = {**os.environ, MARKER: str(home)}
+    other = {**os.environ, MARKER: f"{home}-other"}
+    with (
+        subprocess.Popen(["sleep", "600"], env=ours) as mine,
+        subprocess.Popen(["sleep", "600"], env=other) as theirs,
+    ):
+        found = [process.pid for process in leftovers.orphans()]
+        leftovers.end(leftovers.orphans())
+        is_theirs_alive = theirs.poll() is None
+        theirs.kill()
+    assert found == [mine.pid]
+    assert mine.returncode is not None
+    assert is_theirs_alive
