@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from io import BytesIO
-from typing import Any, Final, cast
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias, cast
 
 import fastavro
+from fastavro import schemaless_writer
 
 from producer.events import Tick, Trade, event_prefix
 from producer.frames import tick_values
@@ -14,10 +17,11 @@ from schemas import load, without_logical_types
 from tickhouse.errors import RejectedRecord
 
 HEADER_BYTES: Final = 5
+
+EncodeTrade: TypeAlias = Callable[[str, Trade, int, str], bytes]
 EXCHANGE: Final = "BINANCE"
 
 # Decimals and times are given as they go on the wire, which saves half of the encoder's time: same bytes.
-_TRADE: Final = fastavro.parse_schema(without_logical_types("trade"))
 _TICK: Final = fastavro.parse_schema(without_logical_types("tick"))
 _FULL: Final = {name: fastavro.parse_schema(load(name)) for name in ("trade", "tick")}
 _TICK_EMPTY: Final[dict[str, Any]] = {
@@ -25,36 +29,67 @@ _TICK_EMPTY: Final[dict[str, Any]] = {
 }
 
 
-class Encoder:
-    """Writes the trades and ticks of one market and source; holds one buffer, so one encoder a thread."""
+# Fields that are the same for every trade of a stream, and stand side by side in trade.avsc.
+_CONSTANT: Final = ("exchange", "market", "stream", "symbol")
 
-    def __init__(self, market: str, source: str, *, trade_schema_id: int, tick_schema_id: int) -> None:
-        self.market, self.source = market, source
+
+def _stream_schema(size: int) -> Any:
+    """Return the schema of a trade with `_CONSTANT` as one `fixed` of `size` bytes: same bytes, three writes less."""
+    document = cast("dict[str, Any]", without_logical_types("trade"))
+    fields = []
+    for field in document["fields"]:
+        if field["name"] == _CONSTANT[0]:
+            fields.append({"name": "constant", "type": {"type": "fixed", "name": "Constant", "size": size}})
+        elif field["name"] not in _CONSTANT:
+            fields.append(field)
+    return fastavro.parse_schema({**document, "fields": fields})
+
+
+def _string(text: str) -> bytes:
+    """Return a string as Avro writes it."""
+    buffer = BytesIO()
+    schemaless_writer(buffer, "string", text)
+    return buffer.getvalue()
+
+
+class Encoder:
+    """Writes the trades and ticks of one market; holds buffers, so one encoder a thread."""
+
+    def __init__(self, market: str, *, trade_schema_id: int, tick_schema_id: int) -> None:
+        self.market = market
         self._trade = struct.pack(">bI", 0, trade_schema_id)
         self._tick = struct.pack(">bI", 0, tick_schema_id)
-        self._buffer = BytesIO()
-        self._write = fastavro.schemaless_writer
+        self._schemas: dict[int, Any] = {}
 
-    def trade(self, event_id: str, trade: Trade, ingest_us: int, raw: str) -> bytes:
-        """Return the framed value of one trade."""
-        buffer = self._buffer
-        buffer.seek(0)
-        buffer.write(self._trade)
-        self._write(
-            buffer,
-            _TRADE,
-            {
-                "event_id": event_id, "exchange": EXCHANGE, "market": self.market, "stream": trade.stream,
-                "symbol": trade.symbol, "trade_id": trade.trade_id, "first_trade_id": trade.first_trade_id,
-                "last_trade_id": trade.last_trade_id, "price": trade.price, "qty": trade.qty, "side": trade.side,
-                "event_time": trade.event_us, "trade_time": trade.trade_us, "ingest_time": ingest_us,
-                "source": self.source, "raw": raw,
-            },
-        )  # fmt: skip
-        buffer.truncate()
-        return buffer.getvalue()
+    def trades(self, symbol: str, stream: str, source: str) -> EncodeTrade:
+        """Return what encodes the trades of one stream: (event id, trade, ingest µs, raw) to a framed value."""
+        values = {"exchange": EXCHANGE, "market": self.market, "stream": stream, "symbol": symbol}
+        constant = b"".join(_string(values[name]) for name in _CONSTANT)
+        schema = self._schemas.get(len(constant)) or _stream_schema(len(constant))
+        self._schemas[len(constant)] = schema  # one a length, not one a symbol
+        header = self._trade
+        # fastavro hands over the whole record in one write: a list takes it without the seeks of a BytesIO.
+        parts: list[bytes] = []
+        sink = cast("Any", SimpleNamespace(write=parts.append))
 
-    def tick(self, tick: Tick, ingest_us: int, raw: str) -> bytes:
+        def encode(event_id: str, trade: Trade, ingest_us: int, raw: str) -> bytes:
+            schemaless_writer(
+                sink,
+                schema,
+                {
+                    "event_id": event_id, "constant": constant, "trade_id": trade.trade_id,
+                    "first_trade_id": trade.first_trade_id, "last_trade_id": trade.last_trade_id,
+                    "price": trade.price, "qty": trade.qty, "side": trade.side, "event_time": trade.event_us,
+                    "trade_time": trade.trade_us, "ingest_time": ingest_us, "source": source, "raw": raw,
+                },
+            )  # fmt: skip
+            value = header + b"".join(parts)
+            parts.clear()
+            return value
+
+        return encode
+
+    def tick(self, tick: Tick, ingest_us: int, source: str, raw: str) -> bytes:
         """Return the framed value of one tick.
 
         Raises:
@@ -64,11 +99,11 @@ class Encoder:
         record = {
             **_TICK_EMPTY, **tick_values(tick), "event_id": f"{prefix}{tick.exchange_id}", "exchange": EXCHANGE,
             "market": self.market, "stream": tick.stream, "symbol": tick.symbol, "update_id": tick.update_id,
-            "event_time": tick.event_us, "ingest_time": ingest_us, "source": self.source, "raw": raw,
+            "event_time": tick.event_us, "ingest_time": ingest_us, "source": source, "raw": raw,
         }  # fmt: skip
         buffer = BytesIO()
         buffer.write(self._tick)
-        self._write(buffer, _TICK, record)
+        schemaless_writer(buffer, _TICK, record)
         return buffer.getvalue()
 
 

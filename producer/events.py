@@ -15,8 +15,8 @@ TICK_STREAMS: Final = ("ticker", "miniTicker", "bookTicker")
 MAX_ID: Final = (1 << 63) - 1  # Avro long
 
 # 13 digits are milliseconds, 16 microseconds: from 2001-09 to 2286-11. Both are in use at the same time.
-_MILLIS = range(10**12, 10**13)
-_MICROS = range(10**15, 10**16)
+MIN_MILLIS: Final = 10**12
+END_MILLIS: Final = 10**13
 # What Binance itself accepts as a symbol: word characters, dot and dash, no lower-case Latin letter, 1 to 50 long.
 _SYMBOL = re.compile(r"[\w.\-]{1,50}")
 _LOWER = re.compile(r"[a-z]")
@@ -83,9 +83,9 @@ def micros(value: int) -> int:
     Raises:
         RejectedRecord: `bad_time`.
     """
-    if value in _MILLIS:
+    if MIN_MILLIS <= value < END_MILLIS:
         return value * 1000
-    if value in _MICROS:
+    if MIN_MILLIS * 1000 <= value < END_MILLIS * 1000:
         return value
     raise RejectedRecord("bad_time", f"Expected 13 (ms) or 16 (µs) digits, was {str(value)[:40]}")
 

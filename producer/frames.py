@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from producer.decimals import unscaled
-from producer.events import MAX_ID, Identity, Tick, Trade, check_symbol, is_symbol, micros
+from producer.decimals import CACHE, unscaled
+from producer.events import END_MILLIS, MAX_ID, MIN_MILLIS, Identity, Tick, Trade, is_symbol, micros
 from tickhouse.errors import RejectedRecord
 
 
@@ -122,20 +122,32 @@ def check_ids(number: int, first: int, last: int) -> None:
         raise RejectedRecord("bad_id", f"Expected 0 <= id and -1 <= first <= last, was {number}, {first}, {last}")
 
 
+# The two below run once an event: the usual case is tested in place, and the functions say what is wrong.
+
+
 def _from_agg_trade(frame: _AggTrade) -> Trade:
-    check_ids(frame.a, frame.f, frame.l)
+    number, first, last, event, trade = frame.a, frame.f, frame.l, frame.E, frame.T
+    if not 0 <= first <= last <= MAX_ID >= number >= 0:
+        check_ids(number, first, last)
     return Trade(
-        "aggTrade", frame.s, frame.a, frame.f, frame.l, unscaled(frame.p), unscaled(frame.q),
-        "SELL" if frame.m else "BUY", micros(frame.E), micros(frame.T),
+        "aggTrade", frame.s, number, first, last,
+        CACHE.get(frame.p) or unscaled(frame.p), CACHE.get(frame.q) or unscaled(frame.q),
+        "SELL" if frame.m else "BUY",
+        event * 1000 if MIN_MILLIS <= event < END_MILLIS else micros(event),
+        trade * 1000 if MIN_MILLIS <= trade < END_MILLIS else micros(trade),
     )  # fmt: skip
 
 
 def _from_trade(frame: _Trade) -> Trade:
-    number = frame.t
-    check_ids(number, number, number)
+    number, event, trade = frame.t, frame.E, frame.T
+    if not 0 <= number <= MAX_ID:
+        check_ids(number, number, number)
     return Trade(
-        "trade", frame.s, number, number, number, unscaled(frame.p), unscaled(frame.q),
-        "SELL" if frame.m else "BUY", micros(frame.E), micros(frame.T),
+        "trade", frame.s, number, number, number,
+        CACHE.get(frame.p) or unscaled(frame.p), CACHE.get(frame.q) or unscaled(frame.q),
+        "SELL" if frame.m else "BUY",
+        event * 1000 if MIN_MILLIS <= event < END_MILLIS else micros(event),
+        trade * 1000 if MIN_MILLIS <= trade < END_MILLIS else micros(trade),
     )  # fmt: skip
 
 
@@ -308,12 +320,3 @@ def identity(stream: str, symbol: str, number: object) -> Identity | None:
         except RejectedRecord:
             return None
     return Identity(stream=stream, symbol=symbol, exchange_id=number)
-
-
-def check_event(event: Trade | Tick) -> None:
-    """Refuse an event whose symbol cannot be one; done once a symbol, not once an event.
-
-    Raises:
-        RejectedRecord: `bad_symbol`.
-    """
-    check_symbol(event.symbol)

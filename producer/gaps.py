@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from producer.ledger import Gap, StreamLedger, has_dense_ids, split_unserved
+from producer.intervals import IntervalSet
+from producer.ledger import Gap, StreamLedger, has_dense_ids
 
 
 class GapBook:
@@ -18,19 +19,26 @@ class GapBook:
         self.changed: dict[str, Gap] = {}
         self.fresh: list[Gap] = []  # opened, and not yet given to whoever fills them
         self.filled_ids = 0
+        self._lost: list[Gap] = []
 
-    def restore(self, values: Iterable[dict[str, Any]], market: str) -> list[Gap]:
-        """Take over what crypto.gaps says of a market; returns the gaps that are not open any more."""
-        closed = []
+    def restore(self, values: Iterable[dict[str, Any]], market: str) -> None:
+        """Take over what crypto.gaps says of a market."""
         for value in values:
             gap = msgspec.convert(value, Gap)
             if gap.market != market:
                 continue
             if gap.state == "open":
                 self._add(gap)
-            else:
-                closed.append(gap)
-        return closed
+            elif gap.state == "unfillable":
+                self._lost.append(gap)
+
+    def forgotten(self, ledger: StreamLedger) -> list[tuple[int, int]]:
+        """Return the holes of a stream that no gap tells: a writer died before it could publish them."""
+        told = IntervalSet()
+        for gap in [*self.of(ledger), *self._lost]:
+            if (gap.symbol, gap.stream) == (ledger.symbol, ledger.stream):
+                told.add_range(gap.first_id, gap.last_id)
+        return [hole for low, high in ledger.holes() for hole in told.missing(low, high)]
 
     def _add(self, gap: Gap) -> None:
         self._open.setdefault((gap.symbol, gap.stream), []).append(gap)
@@ -93,17 +101,24 @@ class GapBook:
         self.changed[gap.name] = gap
         self._open[gap.symbol, gap.stream] = [other for other in self._open[gap.symbol, gap.stream] if other is not gap]
 
-    def give_up(self, gap: Gap, first_served: int, now_us: int, reason: str) -> Gap | None:
-        """Close as unfillable the part before `first_served`; returns the rest as a new open gap, None when none is."""
-        parts = split_unserved(gap, first_served, now_us, reason)
-        gap.last_id = parts[0].last_id
-        self._close(gap, "unfillable", now_us, reason)
-        if len(parts) == 1:
-            return None
-        rest = parts[1]
-        self._open[gap.symbol, gap.stream].append(rest)
-        self.changed[rest.name] = rest
-        return rest
+    def give_up(self, gap: Gap, low: int, high: int, *, now_us: int, reason: str) -> None:
+        """Close as unfillable the ids [low, high] of a gap; what lies before and behind becomes gaps of their own."""
+        before, after = (gap.first_id, low - 1), (high + 1, gap.last_id)
+        if before[0] > before[1]:
+            gap.last_id = high
+            self._close(gap, "unfillable", now_us, reason)
+        else:
+            gap.last_id = before[1]
+            self.changed[gap.name] = gap
+            lost = msgspec.structs.replace(gap, first_id=low, last_id=high)
+            self._open[gap.symbol, gap.stream].append(lost)
+            self._close(lost, "unfillable", now_us, reason)
+        if after[0] <= after[1]:
+            rest = msgspec.structs.replace(
+                gap, first_id=after[0], last_id=after[1], state="open", closed_at_us=None, reason="missed"
+            )
+            self._add(rest)
+            self.changed[rest.name] = rest
 
     def take_changed(self) -> list[Gap]:
         """Return the gaps to publish, each in its latest state."""

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import msgspec
 
-from producer.codec import Encoder
+from producer.codec import Encoder, EncodeTrade
 from producer.events import Tick, Trade, check_symbol, event_id
 from producer.frames import Ignored, Parsed, Parser, identify, parse_frame
 from producer.gaps import GapBook
@@ -29,6 +29,7 @@ Line = tuple[bytes, "int | None", int]
 class Origin(msgspec.Struct, frozen=True):
     """Where a batch comes from: how to parse it, and what its dead letters say."""
 
+    source: str  # WEBSOCKET, REST or ARCHIVE
     parse: Parser
     identify: Identify
     position: Callable[[int], str]
@@ -38,7 +39,7 @@ class Intake:
     """The writer's core: owns the ledgers of one market.
 
     Args:
-        encoder: Holds market and source (WEBSOCKET, REST, ARCHIVE).
+        encoder: Encodes for one market.
         outbox: Where records go.
         writer: Name of this writer in the ledger.
         gaps: Where gaps are opened and closed, or None to leave ids alone (files, which may be out of order).
@@ -60,16 +61,19 @@ class Intake:
         prepare: Callable[[StreamLedger], None],
         is_forced: bool = False,
     ) -> None:
-        self.market, self.source, self.writer = encoder.market, encoder.source, writer
+        self.market, self.writer = encoder.market, writer
         self.encoder, self.outbox, self.gaps = encoder, outbox, gaps
         self.ledgers: dict[tuple[str, str], StreamLedger] = {}
+        # By source, (stream, symbol): one ledger, an encoder a source.
+        self._sources: dict[str, dict[tuple[str, str], tuple[StreamLedger, EncodeTrade]]] = {}
+        self._streams: dict[tuple[str, str], tuple[StreamLedger, EncodeTrade]] = {}
         self.rejects: dict[str, int] = {}
         self.known_letters: set[tuple[str, str]] = set()
         self.earlier = 0  # ids found to be sent by an earlier run
         self.sent = 0
         self.last_event_us = 0
         self._recent = RecentPayloads()
-        self._origin = Origin(parse_frame, identify, str)
+        self._origin = Origin("", parse_frame, identify, str)
         self._now_us = 0
         self._ignored = 0
         self._sample_us, self._clock, self._prepare, self._is_forced = sample_us, clock, prepare, is_forced
@@ -93,6 +97,11 @@ class Intake:
                 self.ledgers[stream, symbol] = found
         self.outbox.flush()
 
+    def _new_stream(self, trade: Trade) -> tuple[StreamLedger, EncodeTrade]:
+        encode = self.encoder.trades(trade.symbol, trade.stream, self._origin.source)
+        found = self._streams[trade.stream, trade.symbol] = self._new_ledger(trade), encode
+        return found
+
     def _new_ledger(self, event: Trade | Tick) -> StreamLedger:
         check_symbol(event.symbol)
         return self.ledger(event.symbol, event.stream)
@@ -100,6 +109,7 @@ class Intake:
     def feed(self, lines: Iterable[Line], origin: Origin) -> None:
         """Take a batch of lines from one origin."""
         parse, self._origin, self._now_us = origin.parse, origin, self._clock()
+        self._streams = self._sources.setdefault(origin.source, {})
         now_us = self._now_us
         for line in lines:
             raw, received_us, _ = line
@@ -119,6 +129,7 @@ class Intake:
             except UnicodeDecodeError as error:
                 self.reject(line, RejectedRecord("not_utf8", str(error)), origin)
         self._settle_ignored()
+        self._recent.turn()
         self.outbox.poll()
 
     def _settle_ignored(self) -> None:
@@ -136,7 +147,7 @@ class Intake:
                 self._ignored += 1
 
     def _trade(self, trade: Trade, text: str, received_us: int, line: Line) -> None:
-        ledger = self.ledgers.get((trade.stream, trade.symbol)) or self._new_ledger(trade)
+        ledger, encode = self._streams.get((trade.stream, trade.symbol)) or self._new_stream(trade)
         number = trade.trade_id
         event_id = f"{ledger.prefix}{number}"
         if number == ledger.expected:  # in sequence: nothing else to ask
@@ -144,8 +155,8 @@ class Intake:
             ledger.number += 1
         elif not self._admit(ledger, trade, event_id, line):
             return
-        self._recent.put(event_id, trade)
-        value = self.encoder.trade(event_id, trade, received_us, text)
+        self._recent.newest[event_id] = trade
+        value = encode(event_id, trade, received_us, text)
         self.last_event_us = trade.event_us
         self.sent += 1
         try:
@@ -170,7 +181,7 @@ class Intake:
             self.earlier += 1
         else:
             ledger.count("duplicates")
-        self._recent.put(event_id, trade)
+        self._recent.newest[event_id] = trade
         return self._is_forced
 
     def _take(self, ledger: StreamLedger, number: int, count: str) -> None:
@@ -178,7 +189,7 @@ class Intake:
         if self.gaps is None:
             return
         if holes:
-            self.gaps.open(ledger, holes, reason="missed", source=self.source, now_us=self._clock())
+            self.gaps.open(ledger, holes, reason="missed", source=self._origin.source, now_us=self._clock())
         elif number != ledger.own.last:
             self.gaps.note(ledger, number, self._clock())
 
@@ -192,7 +203,7 @@ class Intake:
         if verdict is Verdict.DUPLICATE:
             ledger.sampled_out += 1
             return
-        value = self.encoder.tick(tick, received_us, text)
+        value = self.encoder.tick(tick, received_us, self._origin.source, text)
         ledger.take(bucket, "delivered")
         if verdict is Verdict.EARLIER:
             self.earlier += 1
@@ -226,7 +237,7 @@ class Intake:
         headers = {
             "reason": error.reason,
             "detail": error.detail,
-            "source": self.source,
+            "source": origin.source,
             "market": self.market,
             "stream_name": origin.identify(raw)[0] if stream_name is None else stream_name,
             "position": position,

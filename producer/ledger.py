@@ -31,25 +31,26 @@ class Verdict(Enum):
 
 
 class RecentPayloads:
-    """The last trades by event id, between `RECENT` and twice as many; anything older cannot be compared any more."""
+    """The last trades by event id, at least `size` of them; anything older cannot be compared any more.
 
-    __slots__ = ("_new", "_old", "_size")
+    Two generations: the hot path writes into `newest` itself, and `turn` is called once a batch.
+    """
+
+    __slots__ = ("_older", "_size", "newest")
 
     def __init__(self, size: int = RECENT) -> None:
-        self._new: dict[str, Trade] = {}
-        self._old: dict[str, Trade] = {}
+        self.newest: dict[str, Trade] = {}
+        self._older: dict[str, Trade] = {}
         self._size = size
 
-    def put(self, event_id: str, trade: Trade) -> None:
-        """Remember one trade."""
-        new = self._new
-        new[event_id] = trade
-        if len(new) >= self._size:
-            self._old, self._new = new, {}
+    def turn(self) -> None:
+        """Let the older generation go when the newest is full."""
+        if len(self.newest) >= self._size:
+            self._older, self.newest = self.newest, {}
 
     def get(self, event_id: str) -> Trade | None:
         """Return the trade delivered under an id when it is recent."""
-        return self._new.get(event_id) or self._old.get(event_id)
+        return self.newest.get(event_id) or self._older.get(event_id)
 
 
 class StreamLedger:
@@ -238,13 +239,3 @@ def has_dense_ids(market: str, stream: str) -> bool:
     USD-M and COIN-M single trades leave out ids of fills outside the market (binance-public-data #378).
     """
     return stream == "aggTrade" or (stream == "trade" and market == "spot")
-
-
-def split_unserved(gap: Gap, first_served: int, now_us: int, reason: str) -> list[Gap]:
-    """Return a gap as what the exchange no longer serves (before `first_served`) and what it does."""
-    lost = msgspec.structs.replace(
-        gap, last_id=min(gap.last_id, first_served - 1), state="unfillable", closed_at_us=now_us, reason=reason
-    )
-    if first_served > gap.last_id:
-        return [lost]
-    return [lost, msgspec.structs.replace(gap, first_id=first_served)]

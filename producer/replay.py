@@ -21,6 +21,7 @@ from producer.outbox import HIGH_WATER, TICKS, TRADES
 from producer.runtime import Writer
 from tickhouse.errors import RejectedRecord
 
+ARCHIVE: Final = "ARCHIVE"
 SNAPSHOT_EVERY_S: Final = 5.0
 
 Ranges = list[tuple[int, int]]
@@ -79,7 +80,7 @@ def replay(
     """
     started, before = time.monotonic(), _bounds(writer)
     intake, is_whole = writer.intake, True
-    origin = Origin(source.format.parse, source.format.identify, lambda at: f"{source.path.name}:{at}")
+    origin = Origin(ARCHIVE, source.format.parse, source.format.identify, lambda at: f"{source.path.name}:{at}")
     saved = started
     try:
         for lines, done in batches(source):
@@ -134,7 +135,7 @@ def _tell_gaps(writer: Writer) -> list[tuple[str, str, int, int]]:
         holes = ledger.holes()
         told += [(ledger.stream, ledger.symbol, low, high) for low, high in holes]
         fresh = [hole for hole in holes if hole not in known]
-        writer.gaps.open(ledger, fresh, now_us=now_us, reason="not in the file", source=writer.intake.source)
+        writer.gaps.open(ledger, fresh, now_us=now_us, reason="not in the file", source=ARCHIVE)
     return told
 
 

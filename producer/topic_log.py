@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from tickhouse.errors import StoreUnavailable
 
 TIMEOUT_S: Final = 30.0
 BATCH: Final = 5_000
+CONSUME_S: Final = 0.05
 
 
 class TopicLog:
@@ -72,9 +74,13 @@ class TopicLog:
             self._consumer.unassign()
 
     def _until(self, ends: dict[int, int]) -> Iterator[Message]:
+        deadline = time.monotonic() + TIMEOUT_S
         while ends:
-            messages = self._consumer.consume(BATCH, timeout=TIMEOUT_S)
-            if not messages:
+            # `consume` waits until the batch is full or the time is over, so the time is short.
+            messages = self._consumer.consume(BATCH, timeout=CONSUME_S)
+            if messages:
+                deadline = time.monotonic() + TIMEOUT_S
+            elif time.monotonic() > deadline:
                 raise StoreUnavailable(
                     f"Kafka sent nothing for {TIMEOUT_S:g} s while partitions {sorted(ends)} have more."
                 )
