@@ -49,10 +49,11 @@ class Truth:
             self.rejections.append(item)
 
     def _add_trade(self, trade: Trade, position: str) -> None:
-        first = self.trades[trade.key].setdefault(trade.trade_id, trade)
-        if first is trade:
-            return
-        if same_payload(first, trade):
+        known = self.trades[trade.key]
+        first = known.get(trade.trade_id)
+        if first is None:
+            known[trade.trade_id] = trade
+        elif same_payload(first, trade):
             self.repeats[trade.key, trade.trade_id] += 1
         else:
             detail = f"Expected {first[1:]}, was {trade[1:]}."
