@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -206,12 +206,12 @@ class SyntheticTape:
                 continue
             if (day := day_of(table, now_us)) is None:
                 continue
-            mini = frames.mini_ticker(table, day, now_us, unit)
-            minis.append(mini)
             if names[0] in wanted:
                 found.append(Frame(names[0], frames.ticker(table, day, now_us, unit), -1))
+            if wants_all or names[1] in wanted:
+                minis.append(frames.mini_ticker(table, day, now_us, unit))
             if names[1] in wanted:
-                found.append(Frame(names[1], mini, -1))
+                found.append(Frame(names[1], minis[-1], -1))
         if wants_all and minis:
             found.append(Frame(frames.ALL_MINI, f"[{','.join(minis)}]", -1))
         return found
@@ -248,8 +248,3 @@ def _boundaries(start_us: int, every_us: int, after_us: int, until_us: int) -> l
     minute = floor_to(after_us - KLINE_DELAY_US, MINUTE) + MINUTE + KLINE_DELAY_US
     due = {*range(first, until_us + 1, every_us), *range(minute, until_us + 1, MINUTE)}
     return [after_us, *sorted(due | ({until_us} if until_us > after_us else set()))]
-
-
-def tables_of(tape: Tape, symbols: Collection[str]) -> Mapping[str, Columns]:
-    """Return the aggregate trades of the symbols that have any."""
-    return {symbol: table for symbol in symbols if (table := tape.agg_trades(symbol)) is not None}
