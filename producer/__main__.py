@@ -100,7 +100,7 @@ def _collector(running: Live) -> ProducerCollector:
             "gaps_filled_ids": lambda: book.filled_ids,
             "reconnects": lambda: running.shards.reconnects,
             "connections": lambda: running.shards.connected,
-            "is_blocked": lambda: float(running.shards.is_blocked),
+            "is_blocked": lambda: float(running.shards.is_blocked()),
             "rest_polls": lambda: running.polls,
             "rest_requests": lambda: running.rest.requests,
             "rest_limited": lambda: running.rest.limited,

@@ -175,14 +175,14 @@ class Live:
         """Take trades by REST while the WebSocket is blocked; tickers wait for its return."""
         while True:
             await asyncio.sleep(POLL_EVERY_S)
-            if not self.shards.is_blocked:
+            if not self.shards.is_blocked():
                 continue
             for ledger in self._trade_ledgers():
                 try:
                     await self._poll_one(ledger)
                 except ExchangeUnavailable as error:
                     log.warning("REST polling waits", error=str(error))
-                if not self.shards.is_blocked:
+                if not self.shards.is_blocked():
                     break
 
     async def _poll_one(self, ledger: StreamLedger) -> None:

@@ -56,7 +56,6 @@ class Shards:
         self.shards: list[Shard] = []
         self._tasks: asyncio.TaskGroup | None = None
 
-    @property
     def is_blocked(self) -> bool:
         """Return whether no connection stands and each was refused again and again."""
         return bool(self.shards) and all(s.socket is None and s.failures >= BLOCKED_AFTER for s in self.shards)
