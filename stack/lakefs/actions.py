@@ -13,6 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -201,7 +202,7 @@ def new_run_id() -> str:
 
 
 def parse_action(path: str, text: bytes) -> dict[str, Any]:
-    """Parse an action file.
+    """Parse an action file into its name, events and hooks.
 
     Raises:
         Refusal: 412, as a broken action file must not let an operation pass unchecked.
@@ -210,12 +211,18 @@ def parse_action(path: str, text: bytes) -> dict[str, Any]:
         action = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise refusals.precondition_failed(f"{path}: not YAML: {error}") from error
-    if not isinstance(action, dict) or not isinstance(action.get("on"), dict | None) or not action.get("hooks"):
-        # YAML 1.1 reads a bare `on` as true.
-        on = action.get(True) if isinstance(action, dict) else None
-        if not isinstance(on, dict) or not action.get("hooks"):
-            raise refusals.precondition_failed(f"{path}: expected an action with 'on' and 'hooks'")
-    return {"name": action.get("name") or path, "on": action.get("on") or action.get(True), "hooks": action["hooks"]}
+    fields = action if isinstance(action, dict) else {}
+    # YAML 1.1 reads a bare `on` as true.
+    on, hooks = fields.get("on", fields.get(True)), fields.get("hooks")
+    if not isinstance(on, dict) or not _are_mappings(on.values()) or not isinstance(hooks, list) or not hooks:
+        raise refusals.precondition_failed(f"{path}: expected 'on' with events and 'hooks' with a list")
+    if not all(isinstance(hook, dict) for hook in hooks):
+        raise refusals.precondition_failed(f"{path}: expected each hook to be a mapping")
+    return {"name": fields.get("name") or path, "on": on, "hooks": hooks}
+
+
+def _are_mappings(values: Iterable[object]) -> bool:
+    return all(value is None or isinstance(value, dict) for value in values)
 
 
 def _matches(action: dict[str, Any], kind: str, branch: str) -> bool:

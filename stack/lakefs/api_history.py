@@ -76,6 +76,13 @@ async def find_merge_base(request: web.Request) -> web.Response:
     return web.json_response(await service.run(find))
 
 
+def _parent_number(body: Json) -> int | None:
+    number = body.get("parent_number")
+    if number is not None and (not isinstance(number, int) or number < 0):
+        raise refusals.bad_request(f"expected a parent_number of 0 or more, was {number!r}")
+    return number
+
+
 def _overrides(body: Json) -> Overrides:
     given = body.get("commit_overrides") or {}
     return Overrides(given.get("message"), text_map(given.get("metadata")))
@@ -88,9 +95,15 @@ async def revert(request: web.Request) -> web.Response:
     overrides = _overrides(body)
     message = overrides.message or f"Revert {body['ref']}"
     new = NewCommit(message, COMMITTER, overrides.metadata, service.core.now())
-    target = (info["repository"], info["branch"], str(body["ref"]), int(body["parent_number"]))
-    allow_empty = bool(body.get("allow_empty"))
-    await service.run_history(service.history.revert, *target, new, allow_empty=allow_empty)
+    await service.run_history(
+        service.history.revert,
+        info["repository"],
+        info["branch"],
+        str(body["ref"]),
+        parent_number=_parent_number(body) or 0,
+        new=new,
+        allow_empty=bool(body.get("allow_empty")),
+    )
     return web.Response(status=204)
 
 
@@ -98,9 +111,15 @@ async def cherry_pick(request: web.Request) -> web.Response:
     """Repeat a commit's changes on a branch."""
     service, info = request.app[SERVICE], request.match_info
     body = await read_json(request, ("ref",))
-    number = body.get("parent_number")
-    target = (info["repository"], info["branch"], str(body["ref"]), None if number is None else int(number))
-    made = await service.run_history(service.history.cherry_pick, *target, COMMITTER, _overrides(body))
+    made = await service.run_history(
+        service.history.cherry_pick,
+        info["repository"],
+        info["branch"],
+        str(body["ref"]),
+        parent_number=_parent_number(body),
+        committer=COMMITTER,
+        overrides=_overrides(body),
+    )
     return web.json_response(commit_json(made), status=201)
 
 

@@ -64,14 +64,17 @@ def path_of(request: web.Request) -> str:
 
 
 def store(
-    service: Service, repository: str, branch: str, path: str, body: Body, entry: Entry, condition: Condition | None
+    service: Service, target: tuple[str, str, str], body: Body, entry: Entry, condition: Condition | None
 ) -> Entry:
-    """Make a received body a block and stage its entry; blocking. The block is dropped when staging refuses."""
-    namespace = service.objects.check_writable(repository, branch).namespace
+    """Make a received body a block and stage its entry under (repository, branch, path); blocking.
+
+    The block is dropped when staging refuses.
+    """
+    namespace = service.objects.check_writable(*target[:2]).namespace
     address = body.keep(namespace)
     stored = replace(entry, address=address, size=body.size, checksum=body.md5.hex())
     try:
-        service.objects.put(repository, branch, path, stored, condition)
+        service.objects.put(*target, stored, condition)
     except refusals.Refusal:
         service.core.blocks.drop(address)
         raise
@@ -111,7 +114,7 @@ async def upload(request: web.Request) -> web.Response:
         await body.receive(chunks, service.data_pool)
         draft = Entry("", 0, "", service.core.now(), content_type, metadata)
         target = (info["repository"], info["branch"], path)
-        stored = await service.run(store, service, *target, body, draft, condition)
+        stored = await service.run(store, service, target, body, draft, condition)
     finally:
         body.discard()
     return web.json_response(stats_json(path, stored), status=201)

@@ -18,6 +18,7 @@ from stack.lakefs.service import Service
 
 LOG = logging.getLogger("stack.lakefs")
 OPEN_PATHS = {f"{API}/healthcheck", f"{API}/setup_lakefs", f"{API}/auth/login"}
+HEALTH_PATH = "/_health"
 # JSON and XML documents only: object bodies are streamed and not limited.
 MAX_DOCUMENT_BYTES = 16 << 20
 
@@ -84,13 +85,18 @@ def _is_api(request: web.Request) -> bool:
     return request.path == API or request.path.startswith(API + "/")
 
 
+def _is_routed(request: web.Request) -> bool:
+    return _is_api(request) or request.path == HEALTH_PATH
+
+
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Authenticate API calls and turn refusals into the API's JSON or the gateway's XML."""
     try:
         if _is_api(request) and request.path not in OPEN_PATHS:
             authenticate(request, request.app[SERVICE].keys)
-        return await handler(request)
+        # Keys hold any character, so the gateway reads the raw path itself instead of a route's pattern.
+        return await (handler(request) if _is_routed(request) else s3_gateway.handle(request))
     except refusals.Refusal as error:
         return _answer(request, error)
     except (OSError, sqlite3.Error) as error:
@@ -120,8 +126,7 @@ def make_app(service: Service) -> web.Application:
         app.router.add_route(method, API + path, handler) if method != "GET" else app.router.add_get(
             API + path, handler
         )
-    app.router.add_get("/_health", repositories.healthcheck)
-    app.router.add_route("*", API + "/{tail:.*}", _unknown)
-    app.router.add_route("*", "/{tail:.*}", s3_gateway.handle)
+    app.router.add_get(HEALTH_PATH, repositories.healthcheck)
+    app.router.add_route("*", API + r"/{tail:[\s\S]*}", _unknown)
     app.on_cleanup.append(_close)
     return app

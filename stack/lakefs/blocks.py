@@ -71,6 +71,7 @@ class LocalBlocks:
         return self._root / safe.lstrip(".") / name
 
     def keep(self, temporary: Path, namespace: str) -> str:
+        """Move a fsynced temporary file into the store and return its address."""
         address = f"{namespace.rstrip('/')}/{new_name()}"
         target = self._path(address)
         try:
@@ -81,11 +82,13 @@ class LocalBlocks:
         return address
 
     def open(self, address: str, start: int) -> BinaryIO:
+        """Open a block at an offset in bytes."""
         source = self._path(address).open("rb", buffering=0)
         source.seek(start)
         return source
 
     def drop(self, address: str) -> None:
+        """Delete a block; missing is fine."""
         self._path(address).unlink(missing_ok=True)
 
 

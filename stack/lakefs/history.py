@@ -17,7 +17,7 @@ from stack.lakefs import refusals
 from stack.lakefs.actions import Actions, Event
 from stack.lakefs.gitstore import Pending
 from stack.lakefs.merging import MergeRequest, three_way
-from stack.lakefs.model import Branch, Commit, Core, Repository, Resolved, View, find_branch, find_commit
+from stack.lakefs.model import Branch, Commit, Core, Repository, Resolved, View, find_commit
 from stack.lakefs.objects import Objects
 from stack.lakefs.references import NewCommit, References, build_commit, insert_commit
 
@@ -30,6 +30,17 @@ class Overrides:
 
     message: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How to carry one commit's changes, or their undoing, to a branch; `number` is the 1-based parent."""
+
+    kind: str
+    target: Commit
+    number: int
+    undo: bool
+    allow_empty: bool = True
 
 
 class History:
@@ -132,7 +143,14 @@ class History:
     def _merged_tree(
         self, ours: Commit, theirs: Commit, base: Commit, request: MergeRequest, destination: str
     ) -> bytes:
-        result = three_way(self._core, self._objects, base.tree, theirs.tree, ours.tree, request.strategy)
+        result = three_way(
+            self._core,
+            self._objects,
+            base=base.tree,
+            source=theirs.tree,
+            destination=ours.tree,
+            strategy=request.strategy,
+        )
         if not result.source_changes and not (request.allow_empty or request.force):
             raise refusals.NoChanges(f"update branch {destination}: no changes")
         return result.tree(self._core, ours.tree)
@@ -164,7 +182,7 @@ class History:
         return commit
 
     def revert(
-        self, repository: str, branch: str, ref: str, parent_number: int, new: NewCommit, *, allow_empty: bool
+        self, repository: str, branch: str, ref: str, *, parent_number: int, new: NewCommit, allow_empty: bool
     ) -> Commit:
         """Undo a commit on a branch by a new commit.
 
@@ -174,12 +192,18 @@ class History:
         target = self._references.resolve(repository, ref).commit
         if len(target.parents) > 1 and parent_number <= 0:
             raise refusals.conflict("must specify 1-based parent number for reverting merge commit")
-        return self._transplant(
-            repository, branch, "revert", new, target, max(parent_number, 1), undo=True, allow_empty=allow_empty
-        )
+        plan = _Plan("revert", target, max(parent_number, 1), undo=True, allow_empty=allow_empty)
+        return self._transplant(repository, branch, plan, new)
 
     def cherry_pick(
-        self, repository: str, branch: str, ref: str, parent_number: int | None, committer: str, overrides: Overrides
+        self,
+        repository: str,
+        branch: str,
+        ref: str,
+        *,
+        parent_number: int | None,
+        committer: str,
+        overrides: Overrides,
     ) -> Commit:
         """Repeat a commit's changes on a branch.
 
@@ -193,38 +217,28 @@ class History:
         metadata = {**(overrides.metadata or target.metadata), **origin}
         new = NewCommit(overrides.message or target.message, committer, metadata, self._core.now())
         number = 1 if parent_number is None else parent_number
-        return self._transplant(repository, branch, "cherry-pick", new, target, number, undo=False, allow_empty=True)
+        return self._transplant(repository, branch, _Plan("cherry-pick", target, number, undo=False), new)
 
-    def _transplant(
-        self,
-        repository: str,
-        branch: str,
-        kind: str,
-        new: NewCommit,
-        target: Commit,
-        number: int,
-        *,
-        undo: bool,
-        allow_empty: bool,
-    ) -> Commit:
+    def _transplant(self, repository: str, branch: str, plan: _Plan, new: NewCommit) -> Commit:
         with self._core.lock(repository, branch), self._core.git.batch() as pending:
             repo, found = self._movable(repository, branch)
             head = self._clean_head(repository, found)
-            parent_tree = self._parent_tree(repository, target, number)
-            before, after = (target.tree, parent_tree) if undo else (parent_tree, target.tree)
-            tree = three_way(self._core, self._objects, before, after, head.tree, "").tree(self._core, head.tree)
-            if tree == head.tree and not allow_empty:
+            parent_tree = self._parent_tree(repository, plan.target, plan.number)
+            before, after = (plan.target.tree, parent_tree) if plan.undo else (parent_tree, plan.target.tree)
+            result = three_way(self._core, self._objects, base=before, source=after, destination=head.tree)
+            tree = result.tree(self._core, head.tree)
+            if tree == head.tree and not plan.allow_empty:
                 raise refusals.NoChanges("update branch: no changes")
             commit = build_commit(self._core, tree, [head], new)
-            run = self._actions.fire(f"pre-{kind}", _event(repo, branch, branch, new))
+            run = self._actions.fire(f"pre-{plan.kind}", _event(repo, branch, branch, new))
             self._advance(repository, found, commit, pending)
-        self._actions.fire(f"post-{kind}", _event(repo, branch, commit.id, new, commit_id=commit.id), run)
+        self._actions.fire(f"post-{plan.kind}", _event(repo, branch, commit.id, new, commit_id=commit.id), run)
         return commit
 
     def _parent_tree(self, repository: str, target: Commit, number: int) -> bytes:
         if not target.parents and number == 1:
             return self._core.trees.empty()
-        if number > len(target.parents):
+        if not 1 <= number <= len(target.parents):
             raise refusals.bad_request(f"parent {number}: given commit does not have the given parent number")
         parent = find_commit(self._core.database.reader(), repository, target.parents[number - 1])
         if parent is None:

@@ -57,7 +57,9 @@ def two_way(core: Core, objects: Objects, old: bytes, new: bytes) -> list[Change
     return [change for change in core.trees.diff(old, new) if not same_content(objects, change.old, change.new)]
 
 
-def three_way(core: Core, objects: Objects, base: bytes, source: bytes, destination: bytes, strategy: str) -> ThreeWay:
+def three_way(
+    core: Core, objects: Objects, *, base: bytes, source: bytes, destination: bytes, strategy: str = ""
+) -> ThreeWay:
     """Work out how to bring `base`→`source` to `destination`: a change on one side wins, on both must agree.
 
     Cost follows the number of changed paths, not the size of the trees.

@@ -158,10 +158,9 @@ async def receive(call: Call) -> Body:
 
 def _announced(request: web.Request) -> list[str]:
     """Return the checksum algorithms whose values come in headers or in the trailer."""
-    trailer = request.headers.get("X-Amz-Trailer", "").lower()
-    return [
-        name for name in FACTORIES if CHECKSUM_HEADER + name in request.headers or CHECKSUM_HEADER + name in trailer
-    ]
+    trailer = {name.strip() for name in request.headers.get("X-Amz-Trailer", "").lower().split(",")}
+    headers = {CHECKSUM_HEADER + name: name for name in FACTORIES}
+    return [name for header, name in headers.items() if header in request.headers or header in trailer]
 
 
 def _verify(call: Call, body: Body, checks: dict[str, Hash], trailers: dict[str, str]) -> None:

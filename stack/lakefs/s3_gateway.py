@@ -72,9 +72,7 @@ def _bucket_operation(method: str, query: dict[str, str]) -> Handler | None:
 
 
 def _folder_operation(method: str) -> Handler | None:
-    if method in ("GET", "HEAD"):
-        return _no_such_key
-    return _nothing_to_delete if method == "DELETE" else None
+    return {"GET": _no_such_key, "HEAD": _no_such_key, "DELETE": _nothing_to_delete, "PUT": _no_folder}.get(method)
 
 
 async def _no_such_key(_: Call) -> web.StreamResponse:
@@ -83,6 +81,11 @@ async def _no_such_key(_: Call) -> web.StreamResponse:
 
 async def _nothing_to_delete(_: Call) -> web.StreamResponse:
     return web.Response(status=204)
+
+
+async def _no_folder(call: Call) -> web.StreamResponse:
+    # The real gateway answers InternalError, which clients retry; the refusal is the same, without the retries.
+    raise refusals.bad_request(f"{call.key!r} is a branch, not an object: path: required value", "InvalidArgument")
 
 
 def _object_operation(method: str, query: dict[str, str]) -> Handler | None:

@@ -52,7 +52,7 @@ async def put(call: Call) -> web.StreamResponse:
     try:
         draft = Entry("", 0, "", service.core.now(), content_type(request), user_metadata(request))
         target = (call.bucket, call.ref, call.path)
-        stored = await service.run(store, service, *target, body, draft, condition)
+        stored = await service.run(store, service, target, body, draft, condition)
     finally:
         body.discard()
     return web.Response(headers={"ETag": etag(stored)})

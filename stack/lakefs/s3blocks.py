@@ -65,6 +65,7 @@ class S3Blocks:
         return address.partition("://")[2] or address
 
     def keep(self, temporary: Path, namespace: str) -> str:
+        """Move a fsynced temporary file into the store and return its address."""
         address = f"{namespace.rstrip('/')}/{new_name()}"
         try:
             self._client.upload_file(str(temporary), self._bucket, self._key(address))
@@ -74,6 +75,7 @@ class S3Blocks:
         return address
 
     def open(self, address: str, start: int) -> BinaryIO:
+        """Open a block at an offset in bytes."""
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key(address), Range=f"bytes={start}-")
         except (BotoCoreError, ClientError) as error:
@@ -81,6 +83,7 @@ class S3Blocks:
         return cast("BinaryIO", _RangeReader(answer["Body"]))
 
     def drop(self, address: str) -> None:
+        """Delete a block; missing is fine."""
         try:
             self._client.delete_object(Bucket=self._bucket, Key=self._key(address))
         except (BotoCoreError, ClientError) as error:
