@@ -62,7 +62,7 @@ class StreamLedger:
 
     __slots__ = (
         "counts", "dlq_offset", "expected", "is_dirty", "is_tick", "key", "market", "number", "offsets", "others",
-        "own", "pass_seen", "prefix", "rejected", "sampled_out", "stream", "symbol", "writer",
+        "own", "pass_seen", "prefix", "rejected", "sampled_out", "saved_us", "stream", "symbol", "writer",
     )  # fmt: skip
 
     def __init__(self, market: str, symbol: str, stream: str, writer: str) -> None:
@@ -80,6 +80,7 @@ class StreamLedger:
         self.offsets: dict[str, int] = {}
         self.dlq_offset = 0
         self.is_dirty = False
+        self.saved_us = 0
         # Since the last `settle`, counted by the hot path: events in sequence, and ticks that were not kept.
         self.number = 0
         self.sampled_out = 0

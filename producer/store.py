@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 LIVE: Final = "live"
 BACKFILL: Final = "backfill"
+# A quiet stream gets a snapshot that often too: the tail that a start must read begins at the oldest of all.
+REFRESH_US: Final = 60_000_000
 
 
 def file_writer(sha256: str) -> str:
@@ -202,7 +204,8 @@ class LedgerStore:
         Raises:
             StoreUnavailable: Kafka does not acknowledge; then nothing is written.
         """
-        changed = [ledger for ledger in ledgers if ledger.has_news or is_closed]
+        now_us = self._clock()
+        changed = [x for x in ledgers if x.has_news or is_closed or now_us - x.saved_us > REFRESH_US]
         if not changed and not (gaps and gaps.changed):
             return
         self._outbox.flush()
@@ -216,6 +219,7 @@ class LedgerStore:
         self._outbox.poll()
 
     def _send(self, ledger: StreamLedger, *, is_closed: bool) -> None:
+        ledger.saved_us = self._clock()
         self._outbox.send(LEDGER, _json(ledger.snapshot(self._clock(), is_closed=is_closed)), ledger.name.encode())
 
 
