@@ -50,15 +50,18 @@ class WeightLimiter:
         """Answer the next requests with a status, whatever their weight."""
         self.forced.append(_Forced(status, requests, retry_after_s))
 
-    def charge(self, address: str, weight: int) -> Verdict:
-        """Count one request and say what it gets; a refused request costs no weight."""
+    def charge(self, address: str, weight: int, *, is_probe: bool = False) -> Verdict:
+        """Count one request and say what it gets; a refused request costs no weight.
+
+        A readiness probe (`/ping`) takes nothing of a forced burst, which is meant for clients.
+        """
         client, now_s = self.clients.setdefault(address, _Client()), self.clock()
         window = int(now_s // self.rules.window_s)
         if client.window != window:
             client.window, client.used, client.refused = window, 0, 0
         if now_s < client.banned_until_s:
             return Verdict(418, client.used, _whole_seconds(client.banned_until_s - now_s))
-        if self.forced:
+        if self.forced and not is_probe:
             return self._forced(client)
         if client.used + weight <= self.rules.weight_per_window:
             client.used += weight

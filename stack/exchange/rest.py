@@ -79,7 +79,7 @@ class Rest:
                 self.playback.noticed("client")
             is_for_all = route.weight_for_all and "symbol" not in request.query
             weight = route.weight_for_all if is_for_all else route.weight
-            verdict = self.limiter.charge(request.remote or "", weight)
+            verdict = self.limiter.charge(request.remote or "", weight, is_probe=name == "ping")
             self.counts[f"answered_{verdict.status}"] += 1
             if verdict.status != 200:
                 return _refusal(verdict)

@@ -44,5 +44,6 @@ def test_a_forced_burst_answers_exactly_that_many_requests() -> None:
     weights = limiter(Clock())
     weights.force(429, 2, 7)
     weights.force(418, 1, 9)
+    assert weights.charge("probe", 1, is_probe=True).status == 200
     answers = [weights.charge("a", 1) for _ in range(4)]
     assert answers == [Verdict(429, 0, 7), Verdict(429, 0, 7), Verdict(418, 0, 9), Verdict(200, 1, 0)]
