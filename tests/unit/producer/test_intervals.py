@@ -1,0 +1,57 @@
+"""The interval set against Python's own set."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from producer.intervals import IntervalSet
+
+NUMBERS = st.integers(0, 60)
+RANGES = st.lists(st.tuples(NUMBERS, NUMBERS))
+
+
+def members(ranges) -> set[int]:
+    return {number for low, high in ranges for number in range(low, high + 1)}
+
+
+@given(RANGES, st.lists(NUMBERS))
+def test_holds_what_was_added(ranges, singles):
+    found, model = IntervalSet(ranges), members(ranges) | set(singles)
+    for number in singles:
+        found.add(number)
+    assert members(found) == model
+    assert [number in found for number in range(-1, 62)] == [number in model for number in range(-1, 62)]
+    assert found.count() == len(model)
+    assert found.last == max(model, default=None)
+
+
+@given(RANGES)
+def test_ranges_are_sorted_and_never_touch(ranges):
+    found = list(IntervalSet(ranges))
+    assert all(low <= high for low, high in found)
+    assert all(low > high + 1 for (_, high), (low, _) in zip(found, found[1:], strict=False))
+
+
+@given(RANGES, RANGES)
+def test_order_of_adding_does_not_matter(first, second):
+    one, other = IntervalSet(first), IntervalSet(second)
+    one.update(second)
+    other.update(first)
+    assert one == other
+
+
+@given(RANGES, NUMBERS, NUMBERS)
+def test_missing_is_the_complement(ranges, low, high):
+    found = IntervalSet(ranges)
+    assert members(found.missing(low, high)) == set(range(low, high + 1)) - members(ranges)
+    assert members(found.gaps()) == set(range(min(members(ranges), default=0), (found.last or 0) + 1)) - (
+        members(ranges) or {0}
+    )
+
+
+def test_ids_in_sequence_cost_one_range():
+    found = IntervalSet()
+    for number in range(5_723_703_861, 5_723_703_961):
+        found.add(number)
+    assert list(found) == [(5_723_703_861, 5_723_703_960)]
