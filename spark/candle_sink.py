@@ -42,7 +42,7 @@ class ConcurrentApply(StoreUnavailable):
 Ranges = list[tuple[int, int]]
 
 PARTIAL_COLUMNS = (
-    *("market", "symbol", "stream", "minute", "lo", "hi", "events", "trades", "open_trade_id", "close_trade_id"),
+    *("market", "symbol", "stream", "minute", "lo", "hi", "ids", "events", "trades", "open_trade_id", "close_trade_id"),
     *("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume"),
     "checksum",
 )
@@ -60,9 +60,14 @@ SELECT 1 FROM market.trade_ranges r WHERE EXISTS
 ORDER BY r.market, r.symbol, r.stream FOR UPDATE
 """
 
+# A partial holds the ids between lo and hi that were not seen when it was made. If more are seen by now, somebody
+# else applied some of them.
 _OVERLAP: LiteralString = """
 SELECT s.market, s.symbol, s.stream, s.lo, s.hi FROM stage s JOIN market.trade_ranges r USING (market, symbol, stream)
-WHERE r.seen && int8range(s.lo, s.hi, '[]') LIMIT 1
+WHERE s.hi - s.lo + 1 - s.ids < (
+    SELECT coalesce(sum(upper(known) - lower(known)), 0)
+    FROM unnest(r.seen * int8multirange(int8range(s.lo, s.hi, '[]'))) AS known)
+LIMIT 1
 """
 
 _MARK_SEEN: LiteralString = """

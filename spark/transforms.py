@@ -51,10 +51,15 @@ def enrich(trades: DataFrame) -> DataFrame:
 
 
 def distinct_trades(trades: DataFrame) -> DataFrame:
-    """Return each event once: the record with the lowest partition and offset."""
-    by_id = Window.partitionBy(*STREAM_KEY).orderBy("trade_id", "kafka_partition", "kafka_offset")
-    once = trades.withColumn("_previous", F.lag("trade_id").over(by_id))
-    return once.where("_previous IS NULL OR _previous <> trade_id").drop("_previous")
+    """Return each event once, with `run`: one number a run of consecutive ids of one stream.
+
+    Gaps and islands: along sorted ids, id minus dense rank is constant while the ids are consecutive.
+    """
+    by_id = Window.partitionBy(*STREAM_KEY).orderBy("trade_id")
+    numbered = trades.withColumns(
+        {"_previous": F.lag("trade_id").over(by_id), "run": F.col("trade_id") - F.dense_rank().over(by_id)}
+    )
+    return numbered.where("_previous IS NULL OR _previous <> trade_id").drop("_previous")
 
 
 def mark_fresh(trades: DataFrame, seen: DataFrame) -> DataFrame:
@@ -69,26 +74,18 @@ def mark_fresh(trades: DataFrame, seen: DataFrame) -> DataFrame:
     return joined.withColumn("is_fresh", ~F.coalesce(covers, F.lit(False))).drop("seen")
 
 
-def number_runs(trades: DataFrame) -> DataFrame:
-    """Add `run`: one number a run of consecutive ids of one stream and freshness.
-
-    Gaps and islands: along sorted distinct ids, id minus row number is constant while the ids are consecutive.
-    """
-    by_id = Window.partitionBy(*STREAM_KEY, "is_fresh").orderBy("trade_id")
-    return trades.withColumn("run", F.col("trade_id") - F.row_number().over(by_id))
-
-
 def partials(trades: DataFrame, figures: Mapping[str, str]) -> DataFrame:
     """Return partial sums: one row a stream, minute, run of consecutive ids and freshness.
 
     Args:
-        trades: Distinct trades with `is_fresh`.
+        trades: Distinct trades with `run` and `is_fresh`.
         figures: `CANDLE_FIGURES` or `LAST_FIGURES`; taken over the trades that are no sentinels.
 
     Returns:
-        market, symbol, stream, minute, is_fresh, lo and hi (ids, inclusive; sentinels included), and the figures.
+        market, symbol, stream, minute, is_fresh, lo and hi (ids, inclusive), ids (how many, sentinels included),
+        events (without sentinels), and the figures. Ids between lo and hi that are not counted are seen ones.
     """
-    numbered = number_runs(trades).withColumns(
+    numbered = trades.withColumns(
         {
             "minute": F.date_trunc("minute", "trade_time"),
             "quote_qty": quote_qty(),
@@ -102,7 +99,7 @@ def partials(trades: DataFrame, figures: Mapping[str, str]) -> DataFrame:
     return numbered.groupBy(*STREAM_KEY, "minute", "is_fresh", "run").agg(*sums).drop("run")
 
 
-_IDS = {"lo": "min(trade_id)", "hi": "max(trade_id)", "events": "count_if(is_real)"}
+_IDS = {"lo": "min(trade_id)", "hi": "max(trade_id)", "ids": "count(1)", "events": "count_if(is_real)"}
 
 # What a candle needs. Open and close by id, not by arrival; trades = single trades in the aggregates.
 CANDLE_FIGURES = {

@@ -64,10 +64,9 @@ def test_repeats_in_a_batch_count_once(spark: SparkSession) -> None:
 
 def test_seen_ids_are_not_fresh(spark: SparkSession) -> None:
     rows = partials(spark, [Trade(n) for n in (1, 2, 3, 4, 5)], {BTC: [(2, 2), (5, 9)]})
-    fresh = sorted((row["lo"], row["hi"], row["events"]) for row in rows if row["is_fresh"])
-    stale = sorted((row["lo"], row["hi"]) for row in rows if not row["is_fresh"])
-    assert fresh == [(1, 1, 1), (3, 4, 2)]
-    assert stale == [(2, 2), (5, 5)]
+    fresh, stale = ([row for row in rows if row["is_fresh"] is is_fresh] for is_fresh in (True, False))
+    assert [(row["lo"], row["hi"], row["ids"], row["events"]) for row in fresh] == [(1, 4, 3, 3)]
+    assert [(row["lo"], row["hi"], row["ids"]) for row in stale] == [(2, 5, 2)]
 
 
 def test_seen_ids_of_another_stream_do_not_matter(spark: SparkSession) -> None:

@@ -1,0 +1,1 @@
+"""The demo: a synthetic market through the whole lakehouse, on real servers."""
