@@ -17,21 +17,26 @@ PORT_BASES = range(28_000, 32_000, 100)
 
 
 @contextmanager
-def own_home() -> Iterator[Path]:
+def own_home(folder: str = "") -> Iterator[Path]:
     """Point this process and its children to a new home and a free block of ports; take all down at the end.
 
     In the temporary folder itself and not in pytest's: that one nobody but its owner may enter, and PostgreSQL may
     have to run as `nobody`.
+
+    Args:
+        folder: Folder below the temporary one to use as home.
     """
     from stack.engine import down
 
-    home = Path(tempfile.mkdtemp(prefix="tickhouse-test-")).resolve()
+    temporary = Path(tempfile.mkdtemp(prefix="tickhouse-test-")).resolve()
+    temporary.chmod(0o711)
+    home = temporary / folder
     with _environment(TICKHOUSE_HOME=str(home), TICKHOUSE_PORT_BASE=str(_free_base())):
         try:
             yield home
         finally:
             down(purge=home.exists() and any(home.iterdir()))
-            shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _free_base() -> int:

@@ -162,7 +162,8 @@ def _maven(arguments: list[str], progress: Progress) -> None:
     program = shutil.which("mvn")
     if program is None:
         raise PrerequisiteMissing("Maven is not installed.", next_command="apt-get install maven")
-    command = [program, "-B", "--strict-checksums", *arguments]
+    # -U: a download that failed is asked for again, and not remembered as missing for a day.
+    command = [program, "-B", "-U", "--strict-checksums", *arguments]
     tail: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout or ():

@@ -117,7 +117,7 @@ def down(*, purge: bool = False, report: Reporter = silent, known: Mapping[str, 
             path.unlink()
         if purge:
             shutil.rmtree(home())
-            supervise.socket_path().unlink(missing_ok=True)
+            supervise.remove_socket()
 
 
 def context_of(service: Service, settings: Settings | None = None) -> ServiceContext:
@@ -305,13 +305,21 @@ def _failure(context: ServiceContext, program: str, what: str) -> ServiceNotRead
     )
 
 
+def _make(folder: Path, mode: int) -> None:
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(mode)  # whatever the umask
+
+
 @contextmanager
 def _locked_home() -> Iterator[None]:
     """Make the home and hold its lock, so that two `up` or `down` never mix."""
-    home().mkdir(parents=True, exist_ok=True, mode=0o711)
+    # Others may pass through, but not look: PostgreSQL may have to run as `nobody` and has its folder in here.
+    _make(home(), 0o711)
+    _make(home() / "data", 0o711)
     (home() / HOME_MARK).touch()
-    for folder in (logs_dir(), supervise.run_dir()):
-        folder.mkdir(exist_ok=True, mode=0o700)
+    for folder in (logs_dir(), supervise.run_dir(), home() / "conf"):
+        _make(folder, 0o700)
     lock = supervise.run_dir() / "lock"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import http.client
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.engine.context import logs_dir
-from tickhouse.errors import ServiceNotReady
+from tickhouse.errors import ConfigurationError, ServiceNotReady
 from tickhouse.settings import REPO, home
 
 # sun_path holds 108 bytes with its NUL; supervisord binds a temporary name (".<pid>") beside it first.
@@ -83,7 +84,8 @@ def socket_path() -> Path:
     if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
         return inside
     key = hashlib.sha256(os.fsencode(home())).hexdigest()[:16]
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/tickhouse-{os.getuid()}")  # noqa: S108 - made 0700 below
+    # Its owner and mode are checked in _make_socket_folder, because everybody may write to /tmp.
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/tickhouse-{os.getuid()}")  # noqa: S108
     return runtime / f"tickhouse-{key}.sock"
 
 
@@ -124,8 +126,7 @@ def ensure_supervisor() -> None:
     if supervisor_pid() is not None:
         return
     programs_dir().mkdir(parents=True, exist_ok=True)
-    socket_path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    socket_path().unlink(missing_ok=True)
+    _make_socket_folder()
     for stale in programs_dir().glob("*.conf"):  # of a supervisord that was killed: programs are written anew
         stale.unlink()
     conf = run_dir() / "supervisord.conf"
@@ -152,6 +153,22 @@ def stop_supervisor() -> None:
         supervisor.shutdown()
     if not _until(lambda: is_gone(pid), SUPERVISOR_STOP_S):
         psutil.Process(pid).kill()
+    remove_socket()
+
+
+def remove_socket() -> None:
+    """Remove the socket, and its folder outside the home when no other home has one there."""
+    socket_path().unlink(missing_ok=True)
+    if socket_path().parent.name == f"tickhouse-{os.getuid()}":
+        with contextlib.suppress(OSError):
+            socket_path().parent.rmdir()
+
+
+def _make_socket_folder() -> None:
+    folder = socket_path().parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o022:
+        raise ConfigurationError(f"{folder} is open to other users.", next_command="set XDG_RUNTIME_DIR to your own")
     socket_path().unlink(missing_ok=True)
 
 
@@ -261,7 +278,7 @@ chmod=0700
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [include]
-files={_escape(programs_dir())}/*.conf
+files=programs/*.conf
 """
 
 

@@ -178,6 +178,20 @@ def test_purge_leaves_no_process_no_port_and_no_file(home: Path) -> None:
     assert not supervise.socket_path().exists()
 
 
+def test_a_home_too_deep_for_a_socket_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    known = catalog_of(fake("first", "redis"))
+    with own_home("deep folder/" * 12) as home:
+        up(services=["first"], known=known)
+        socket = supervise.socket_path()
+        assert socket.is_socket()
+        assert not socket.is_relative_to(home)
+
+        down(purge=True, known=known)
+
+        assert not socket.exists()
+
+
 def test_down_keeps_data_and_up_goes_on_with_it(home: Path) -> None:
     known = catalog_of(fake("first", "redis"))
     up(services=["first"], known=known)
