@@ -104,7 +104,7 @@ class Filler:
         except ExchangeRefused as error:
             self._give_up(gap, low, gap.last_id, f"refused: {error.code}")
             return True
-        lines = [(number, bytes(row)) for row in rows if (number := _id_of(row, gap.stream)) is not None]
+        lines = [(number, bytes(row)) for row in rows if (number := id_of(row, gap.stream)) is not None]
         served = [number for number, _ in lines if number >= low]
         if not served:
             return False
@@ -140,7 +140,7 @@ class Filler:
             except ExchangeRefused as error:
                 log.warning("the end of a stream cannot be compared", stream=ledger.name, error=str(error))
                 return
-            numbers = [(number, bytes(row)) for row in rows if (number := _id_of(row, ledger.stream)) is not None]
+            numbers = [(number, bytes(row)) for row in rows if (number := id_of(row, ledger.stream)) is not None]
             fresh = [line for line in numbers if line[0] > last]
             # Live frames may have come meanwhile: what they brought is not sent again, what they skipped is a gap.
             known = self._last(ledger) or last
@@ -169,7 +169,8 @@ class Filler:
         return [line for line in batch if line[2] in wanted]
 
 
-def _id_of(row: msgspec.Raw, stream: str) -> int | None:
+def id_of(row: msgspec.Raw, stream: str) -> int | None:
+    """Return the exchange id of one REST object, None when it cannot be read."""
     _, found = records.identify_rest(stream, "X")(bytes(row))
     return found.exchange_id if found else None
 

@@ -145,6 +145,7 @@ class StreamLedger:
 
     def missing(self, low: int, high: int) -> list[tuple[int, int]]:
         """Return the ranges of [low, high] that no writer is known to have put into Kafka."""
+        self.settle()
         return [hole for first, last in self.own.missing(low, high) for hole in self.others.missing(first, last)]
 
     def holes(self) -> list[tuple[int, int]]:

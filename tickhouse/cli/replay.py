@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from producer.files import SourceFile
     from producer.replay import Replayed
+    from producer.visible import Expected
     from tickhouse.settings import Settings
 
 
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
         from producer.events import check_market, check_symbol
         from producer.files import open_source
         from producer.runtime import configure_logging
+        from producer.visible import Expected
         from tickhouse.settings import load_settings
 
         configure_logging()
@@ -43,7 +45,8 @@ def register(app: typer.Typer) -> None:
         done = [
             _one(settings, source, market=market, symbol=symbol, again=again, sample_s=sample_s) for source in sources
         ]
-        stores = _wait(settings, market, done, timeout_s) if wait else None
+        expected = [Expected(market, item.delivered, item.offsets) for item in done]
+        stores = wait_for_stores(settings, expected, timeout_s) if wait else None
         _show(done, stores, as_json=json)
         if not all(item.is_whole for item in done):
             raise typer.Exit(5)
@@ -94,17 +97,22 @@ def _bar(console: Any, source: SourceFile) -> Any:
     return bar()
 
 
-def _wait(settings: Settings, market: str, done: list[Replayed], timeout_s: float) -> dict[str, float]:
-    from producer.visible import Expected, store_probes, wait_visible
+def wait_for_stores(settings: Settings, expected: list[Expected], timeout_s: float) -> dict[str, float]:
+    """Wait until everything is visible in every store, and return the seconds each took.
+
+    Raises:
+        StoreUnavailable: The time is over; names the stores that lag.
+    """
+    from producer.visible import store_probes, wait_visible
     from tickhouse.cli._show import console
 
     took: dict[str, float] = {}
     with console().status("waiting for the stores") as status:
-        for item in done:
-            expected = Expected(market, item.delivered, item.offsets)
-            probes = store_probes(settings, expected)
+        for item in expected:
             took = wait_visible(
-                probes, timeout_s=timeout_s, progress=lambda lag: status.update("; ".join(lag.values()) or "visible")
+                store_probes(settings, item),
+                timeout_s=timeout_s,
+                progress=lambda lag: status.update("; ".join(lag.values()) or "visible"),
             )
     return took
 

@@ -32,8 +32,7 @@ def verdict(work) -> str:
     try:
         found = work()
     except RejectedRecord as error:
-        assert error.detail
-        return error.reason
+        return error.reason if error.detail else "no detail"
     except UnicodeDecodeError:
         return "not_utf8"  # the intake turns it into this reason
     return "ignored" if isinstance(found, Ignored) else "accepted"

@@ -1,0 +1,172 @@
+"""Files as they are recorded: packed, cut, with and without headers, archives with checksums."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zipfile
+
+import pytest
+
+from producer.events import Tick, Trade
+from producer.files import batches, open_source
+from producer.replay import record_truth
+from producer.sniff import seconds_to_micros, symbol_of
+from tests.unit.producer.fakes import agg
+from tickhouse.errors import ConfigurationError, RejectedRecord
+
+SPOT = "3800397495,87648.21000000,0.08185000,5723703861,5723703862,1767225600039409,True,True\n"
+OLD_SPOT = "1,0.0001,5,1,1,1502942428322,False,True\n"
+FUTURES = "10,61800.30,0.006,11,12,1723161256322,false\n"
+FUTURES_HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
+TRADES_SPOT = "28457,61685.99,0.1,6168.5,1723161256322,True,True\n"
+TRADES_FUTURES = "id,price,qty,quote_qty,time,is_buyer_maker\n28457,61685.99,0.1,6168.5,1723161256322,true\n"
+CAPTURE = (
+    "TimestampOfReceive,Stream,EventType,EventTime,TransactionTime,Symbol,TradeId,Price,Quantity,IsBuyerMarketMaker,"
+    "MUnknownParameter\n1741046401272286,trxusdt@trade,trade,1741046401271969,1741046401271497,TRXUSDT,348656870,"
+    "1e-05,2619.4,1,True\n"
+)
+REST = '{"a":7,"p":"0.5","q":"23.0","f":9,"l":9,"T":1570752011620,"m":true,"M":true}'
+HISTORICAL = '{"id":7,"price":"0.5","qty":"23.0","quoteQty":"11.5","time":1570752011620,"isBuyerMaker":true}'
+
+
+def events(path, symbol=None):
+    source = open_source(path, symbol)
+    return [
+        (source.format.parse(raw.decode()), received, at) for batch, _ in batches(source) for raw, received, at in batch
+    ]
+
+
+def write(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("BTCUSDT-aggTrades-2026-01-01.csv", SPOT, ("aggTrade", "BTCUSDT", 3800397495, 1767225600039409)),
+        ("ETHBTC-aggTrades-2017-08.csv", OLD_SPOT, ("aggTrade", "ETHBTC", 1, 1502942428322000)),
+        ("BTCUSDT-aggTrades-2021-01.csv", FUTURES, ("aggTrade", "BTCUSDT", 10, 1723161256322000)),
+        ("BTCUSD_PERP-aggTrades-2024.csv", FUTURES_HEADER + FUTURES, ("aggTrade", "BTCUSD_PERP", 10, 1723161256322000)),
+        ("BTCUSDT-trades-2024-08-08.csv", TRADES_SPOT, ("trade", "BTCUSDT", 28457, 1723161256322000)),
+        ("BTCUSDT_240927-trades-2024-08.csv", TRADES_FUTURES, ("trade", "BTCUSDT_240927", 28457, 1723161256322000)),
+        ("dl.csv", CAPTURE, ("trade", "TRXUSDT", 348656870, 1741046401271497)),
+        ("XRPETH_aggTrades.jsonl", REST + "\n", ("aggTrade", "XRPETH", 7, 1570752011620000)),
+        ("XRPETH_aggTrades.json", f"[\n {REST}\n]\n", ("aggTrade", "XRPETH", 7, 1570752011620000)),
+        ("XRPETH_trades.json", f"[{HISTORICAL}]", ("trade", "XRPETH", 7, 1570752011620000)),
+        ("frame.json", json.dumps(json.loads(agg(7)), indent=2), ("aggTrade", "BTCUSDT", 7, 1723161255343000)),
+        ("frames.jsonl", agg(7) + b"\r\n", ("aggTrade", "BTCUSDT", 7, 1723161255343000)),
+    ],
+)  # fmt: skip
+def test_every_format_is_told_by_its_content(tmp_path, name, text, expected):
+    [(trade, _, _)] = events(write(tmp_path, name, text))
+    assert isinstance(trade, Trade)
+    assert (trade.stream, trade.symbol, trade.trade_id, trade.trade_us) == expected
+
+
+def test_symbol_given_is_stronger_than_the_name(tmp_path):
+    [(trade, _, _)] = events(write(tmp_path, "BTCUSDT-aggTrades-2026-01-01.csv", SPOT), "ETHUSDT")
+    assert trade.symbol == "ETHUSDT"
+
+
+def test_file_without_a_symbol_asks_for_it(tmp_path):
+    with pytest.raises(ConfigurationError, match="--symbol"):
+        open_source(write(tmp_path, "part1.csv", SPOT))
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("BTCUSDT-aggTrades-2026-01-01.zip", "BTCUSDT"),
+        ("ft_XRPETH_aggTrades_20191011.jsonl.gz", "XRPETH"),
+        ("eq_BTCUSDT-aggTrades-2026-01-01_part1.csv", "BTCUSDT"),
+        ("BTCUSDT_240927-trades-2024-08.csv", "BTCUSDT_240927"),
+        ("http_spot_market_agg_trades.json", None),
+    ],
+)
+def test_symbol_in_a_name(name, symbol):
+    assert symbol_of(name) == symbol
+
+
+def test_receive_times_of_captures(tmp_path):
+    hft = write(tmp_path, "hft.txt", b"1723161254087896568 " + agg(1) + b"\n")
+    assert [(received, at) for _, received, at in events(hft)] == [(1723161254087896, 1)]
+    capture = b"wss://fstream.binance.com/stream?streams=a <-> 1626992740.179554\n1626992741.06217: " + agg(1) + b"\n\n"
+    assert [(received, at) for _, received, at in events(write(tmp_path, "cf.txt", capture))] == [(1626992741062170, 2)]
+    assert seconds_to_micros(b"1633998512.0633569") == 1633998512063356
+
+
+def test_gzip_of_several_members_and_lines_over_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr("producer.files.CHUNK_BYTES", 64)
+    packed = gzip.compress(b"".join(agg(n) + b"\n" for n in range(5))) + gzip.compress(agg(5) + b"\n" + agg(6))
+    found = events(write(tmp_path, "frames.jsonl.gz", packed))
+    assert [trade.trade_id for trade, _, _ in found] == list(range(7))
+    assert [at for _, _, at in found] == list(range(1, 8))
+
+
+def test_cut_gzip_gives_what_can_be_read_and_says_so(tmp_path):
+    packed = gzip.compress(b"".join(agg(n) + b"\n" for n in range(2000)))
+    source = open_source(write(tmp_path, "frames.jsonl.gz", packed[: len(packed) // 2]))
+    found: list[int] = []
+    with pytest.raises(RejectedRecord, match="truncated"):
+        found.extend(len(batch) for batch, _ in batches(source))
+    assert sum(found) > 500
+
+
+def archive(tmp_path, text=SPOT, files=1):
+    path = tmp_path / "BTCUSDT-aggTrades-2026-01-01.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for number in range(files):
+            packed.writestr(f"{number}.csv", text)
+    return path
+
+
+def test_zip_with_its_checksum(tmp_path):
+    path = archive(tmp_path)
+    assert open_source(path).checksum == "no CHECKSUM file beside it"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / f"{path.name}.CHECKSUM").write_text(f"{digest}  {path.name}\n")
+    assert open_source(path).checksum == "verified"
+    assert [trade.trade_id for trade, _, _ in events(path)] == [3800397495]
+
+
+def test_zip_that_is_not_the_published_one_is_refused(tmp_path):
+    path = archive(tmp_path)
+    (tmp_path / f"{path.name}.CHECKSUM").write_text(f"{'0' * 64}  {path.name}\n")
+    with pytest.raises(RejectedRecord, match="sha256"):
+        open_source(path)
+
+
+def test_zip_of_two_files_is_refused(tmp_path):
+    with pytest.raises(RejectedRecord, match="unknown_format"):
+        open_source(archive(tmp_path, files=2))
+
+
+def test_damaged_zip_is_truncated(tmp_path):
+    path = archive(tmp_path, SPOT * 5000)
+    body = bytearray(path.read_bytes())
+    body[200:260] = bytes(60)
+    path.write_bytes(body)
+    with pytest.raises(RejectedRecord, match="truncated"):
+        list(batches(open_source(path)))
+
+
+def test_ticks_are_told_in_files_too(tmp_path):
+    frame = b'{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"1","A":"1"}}'
+    [(tick, _, _)] = events(write(tmp_path, "hft.txt", b"1723161254087896568 " + frame))
+    assert isinstance(tick, Tick)
+
+
+def test_truth_is_recorded_once(tmp_path):
+    source = open_source(write(tmp_path, "BTCUSDT-aggTrades-2026-01-01.csv", SPOT))
+    for market in ("spot", "spot", "usdm"):
+        record_truth(tmp_path, source, market, "BTCUSDT")
+    entries = [json.loads(line) for line in (tmp_path / "truth" / "files.jsonl").read_text().splitlines()]
+    assert [entry["market"] for entry in entries] == ["spot", "usdm"]
+    assert entries[0] == {
+        "path": str(source.path), "sha256": source.sha256, "market": "spot", "symbol": "BTCUSDT",
+        "format": "archive aggTrades, spot",
+    }  # fmt: skip
