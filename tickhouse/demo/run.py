@@ -106,7 +106,7 @@ class Demo:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console) as bar:
-            task = bar.add_task("exchange", total=None)
+            task = bar.add_task("exchange", total=exchange_state(settings)["trades_total"])
 
             def is_done() -> bool:
                 state = exchange_state(settings)

@@ -1,0 +1,79 @@
+"""The DAG folder as Airflow sees it: parses, has the shape we think, and follows the checklist."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tickhouse.settings import REPO
+
+SNAPSHOT = Path(__file__).parent / "snapshots" / "graph.json"
+
+# Airflow reads its configuration at import, so the DAGs are parsed in a process of their own.
+PARSE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(sys.argv[1])
+print(json.dumps({"errors": bag.import_errors, "dags": {
+    dag_id: {
+        "schedule": str(dag.schedule),
+        "max_active_runs": dag.max_active_runs,
+        "catchup": dag.catchup,
+        "tags": sorted(dag.tags),
+        "has_doc": bool(dag.doc_md),
+        "retries": {task.task_id: task.retries for task in dag.tasks},
+        "tasks": {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks},
+        "operators": {task.task_id: task.task_type for task in dag.tasks},
+    } for dag_id, dag in bag.dags.items()}}))
+"""
+
+
+@cache
+def parsed(folder: Path) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PYTHONPATH": str(REPO),
+    }
+    command = [sys.executable, "-W", "ignore", "-c", PARSE, str(REPO / "dags")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return document
+
+
+@pytest.fixture(scope="session")
+def dags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    found = parsed(tmp_path_factory.mktemp("airflow"))
+    assert found["errors"] == {}
+    return dict(found["dags"])
+
+
+def test_graph_is_the_one_in_the_snapshot(dags: dict[str, Any]) -> None:
+    assert dags == json.loads(SNAPSHOT.read_text())
+
+
+def test_every_dag_says_what_it_is_and_retries(dags: dict[str, Any]) -> None:
+    for dag_id, dag in dags.items():
+        assert dag["has_doc"], dag_id
+        assert "tickhouse" in dag["tags"], dag_id
+        assert all(retries > 0 for retries in dag["retries"].values()), dag_id
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "dags").glob("*.py")), ids=lambda path: path.name)
+def test_dag_files_use_only_the_public_interface(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    ours = {name for name in modules if name.startswith("airflow")}
+    assert all(name.startswith(("airflow.sdk", "airflow.providers.")) for name in ours), ours
+    for section in ("What:", "Why:", "When:", "Prerequisites:"):
+        assert section in (ast.get_docstring(tree) or ""), section
