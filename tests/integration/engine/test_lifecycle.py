@@ -79,13 +79,16 @@ def test_up_starts_what_is_needed_and_leaves_what_runs(home: Path) -> None:
     assert (home / "secrets.env").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_changed_definition_restarts_only_that_service(home: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"env": {"COLOUR": "blue"}}, {"command": (sys.executable, "-u", "-c", LISTEN, "{{ port.kafka }}", "blue")}],
+)
+def test_a_changed_definition_restarts_only_that_service(home: Path, change: dict[str, object]) -> None:
     first, second = fake("first", "redis"), fake("second", "kafka")
     up(services=["first", "second"], known=catalog_of(first, second))
     pids = pid_of("first"), pid_of("second")
 
-    changed = second.model_copy(update={"env": {"COLOUR": "blue"}})
-    up(services=["first", "second"], known=catalog_of(first, changed))
+    up(services=["first", "second"], known=catalog_of(first, second.model_copy(update=change)))
 
     assert pid_of("first") == pids[0]
     assert pid_of("second") != pids[1]
