@@ -20,14 +20,14 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     """Return (start, length) of a Range header; None for the whole object (no header, or one that is malformed).
 
     Raises:
-        Refusal: 416 when the range starts beyond the object or asks for its last zero bytes.
+        Refusal: 416 when the range starts beyond the object or asks for its last bytes and there are none.
     """
     match = RANGE.match(header) if header else None
     if not match or not (match[1] or match[2]):
         return None
     if not match[1]:
         length = min(int(match[2]), size)
-        if int(match[2]) == 0:
+        if length == 0:
             raise refusals.invalid_range(size)
         return size - length, length
     start = int(match[1])
