@@ -62,7 +62,7 @@ def parse(raw: bytes) -> dict[str, Any]:
         Invalid: not_utf8, invalid_json or not_an_object.
     """
     try:
-        document = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        document = _JSON.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Invalid("not_utf8", str(error)) from error
     except (ValueError, RecursionError) as error:
@@ -74,6 +74,9 @@ def parse(raw: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _payloads(document: dict[str, Any], raw: bytes) -> list[tuple[object, bytes]]:

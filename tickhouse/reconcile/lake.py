@@ -171,11 +171,24 @@ def _hour(hours: int) -> str:
 def _plain_column(name: str, column: pa.ChunkedArray) -> list[Any]:
     """Return a column as Python values: decimals unscaled, times in microseconds."""
     if name in _DECIMALS:
-        return [int(value.scaleb(8)) for value in column.cast(pa.decimal128(28, 8)).to_pylist()]
+        return _unscaled(column.cast(pa.decimal128(28, 8)))
     if name in _TIMES:
         column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _unscaled(column: pa.ChunkedArray) -> list[int]:
+    """Return decimals in units of their last place, from Arrow's 16 little-endian bytes each: no Decimal is made."""
+    numbers: list[int] = []
+    for chunk in column.chunks:
+        raw = chunk.buffers()[1].to_pybytes() if len(chunk) else b""
+        first = chunk.offset
+        numbers += [
+            int.from_bytes(raw[at : at + 16], "little", signed=True)
+            for at in range(first * 16, (first + len(chunk)) * 16, 16)
+        ]
+    return numbers
 
 
 def tick_ids(lake: Lake, bronze: Bronze, problems: list[str]) -> Iterator[tuple[str, tuple[str, int, int]]]:

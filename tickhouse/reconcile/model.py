@@ -104,7 +104,12 @@ def checksum(trade: Trade) -> int:
     The first 15 hex digits of md5("<trade_id>|<price>|<qty>|<side>|<trade_time_us>"), as an integer; shares are
     added modulo 2^64. md5 is a fingerprint here, not a safeguard.
     """
-    text = f"{trade.trade_id}|{plain(trade.price)}|{plain(trade.qty)}|{trade.side}|{trade.time_us}"
+    price, qty = trade.price, trade.qty
+    if price < 0 or qty < 0:
+        figures = f"{plain(price)}|{plain(qty)}"
+    else:  # the same text without a call: this runs once an event and store
+        figures = f"{price // SCALE}.{price % SCALE:08d}|{qty // SCALE}.{qty % SCALE:08d}"
+    text = f"{trade.trade_id}|{figures}|{trade.side}|{trade.time_us}"
     return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
 
 

@@ -20,8 +20,16 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
 
 
 def of_ids(ids: Iterable[int]) -> list[Range]:
-    """Return the ranges that hold exactly these ids."""
-    return merged((number, number) for number in ids)
+    """Return the ranges that hold exactly these ids (none below 0)."""
+    result: list[Range] = []
+    low = high = -2
+    for number in sorted(set(ids)):
+        if number != high + 1:
+            if low <= high and high >= 0:
+                result.append((low, high))
+            low = number
+        high = number
+    return [*result, (low, high)] if high >= 0 else result
 
 
 def contains(ranges: list[Range], number: int) -> bool:

@@ -11,47 +11,40 @@ from rich.table import Table
 from tickhouse.reconcile.law import Report
 from tickhouse.reconcile.verdict import Verdict
 
-_LAW = "offered = delivered + rejected + known duplicates     exchange ids = delivered + rejected + open gaps"
-
 
 def show(report: Report, console: Console) -> None:
     """Print the tables of a report."""
-    console.print(_store_table(report))
-    console.print(_check_table(report.checks))
+    console.print(_law_table(report))
+    console.print(_fault_table({**report.stores, **report.checks}))
     _print_ids(report, console)
     _print_truth(report, console)
     _print_faults(report, console)
     console.print("[bold green]The conservation law holds.[/]" if report.ok else "[bold red]The law is broken.[/]")
 
 
-def _store_table(report: Report) -> Table:
-    table = Table(title="Conservation law", caption=_LAW, title_justify="left", caption_justify="left")
+def _law_table(report: Report) -> Table:
+    table = Table(title="Conservation law", title_justify="left")
     table.add_column("store")
-    for name in ("offered", "delivered", "rejected", "known duplicates", "missing", "duplicate", "mismatch"):
+    for name in ("offered", "= delivered", "+ rejected", "+ known duplicates"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
-    table.add_column("hash")
-    for name, verdict in report.stores.items():
-        law = report.laws.get(name)
-        figures: tuple[int | str, ...] = (
-            (law.offered, law.delivered, law.rejected, law.known_duplicates) if law else ("", verdict.count, "", "")
-        )
-        faults = (_fault(count) for count in verdict.faults.values())
-        is_right = verdict.ok and (law is None or law.holds)
-        code = f"{verdict.hash:016x}" if verdict.hash is not None else "-"
-        table.add_row(name, *(_number(figure) for figure in figures), *faults, _mark(is_right), code)
+    for name, law in report.laws.items():
+        figures = (law.offered, law.delivered, law.rejected, law.known_duplicates)
+        is_right = law.holds and report.stores[name].ok
+        table.add_row(name, *(f"{figure:,}" for figure in figures), _mark(is_right))
     return table
 
 
-def _check_table(checks: Mapping[str, Verdict]) -> Table:
-    table = Table(title="Beside the stores", title_justify="left")
+def _fault_table(verdicts: Mapping[str, Verdict]) -> Table:
+    table = Table(title="What lies where", title_justify="left")
     table.add_column("what")
-    for name in ("rows", "distinct", "missing", "duplicate", "mismatch"):
+    for name in ("rows", "missing", "duplicate", "mismatch"):
         table.add_column(name, justify="right")
-    table.add_column("verdict")
-    for name, verdict in checks.items():
+    table.add_column("hash")
+    for name, verdict in verdicts.items():
         faults = (_fault(count) for count in verdict.faults.values())
-        table.add_row(name, _number(verdict.count), _number(verdict.distinct), *faults, _mark(verdict.ok))
+        code = f"{verdict.hash:016x}" if verdict.hash is not None else "-"
+        table.add_row(name, f"{verdict.count:,}", *faults, code)
     return table
 
 
@@ -85,10 +78,6 @@ def _print_faults(report: Report, console: Console) -> None:
             )
         for note in verdict.notes:
             console.print(f"[dim]{escape(name)}: {escape(note)}[/]")
-
-
-def _number(value: int | str) -> str:
-    return value if isinstance(value, str) else f"{value:,}"
 
 
 def _fault(count: int) -> str:

@@ -117,8 +117,10 @@ def test_enrichment_is_a_function_of_the_trade():
 
 
 def test_ticks_are_read_by_id():
-    fields = {"event_id": "binance:spot:ETHUSDT:bookTicker:5", "exchange": "BINANCE", "market": "spot",
-              "stream": "bookTicker", "symbol": ETH.symbol, "update_id": 5, "ingest_time": 0, "source": "WEBSOCKET", "raw": "{}"}  # fmt: skip
+    fields = {
+        "event_id": "binance:spot:ETHUSDT:bookTicker:5", "exchange": "BINANCE", "market": "spot", "raw": "{}",
+        "stream": "bookTicker", "symbol": ETH.symbol, "update_id": 5, "ingest_time": 0, "source": "WEBSOCKET",
+    }  # fmt: skip
     key = b"BINANCE:SPOT:ETHUSDT"
     record = Record("crypto.ticks", partition_of(key, 3), 0, 0, key, framed(2, fields), {})
     broken: list[Broken] = []
