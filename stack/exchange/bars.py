@@ -185,7 +185,7 @@ def day_fields(table: Columns, day: Day) -> dict[str, str | int]:
         "h": price(day.high),
         "l": price(day.low),
         "v": fixed(day.volume, spec.qty_decimals),
-        "q": quote_text(table, day.quote_volume),
+        "q": fixed(day.quote_volume, 8, scale=16),  # 8 decimals, as Binance prints it
         "F": day.first_id,
         "L": day.last_id,
         "n": day.trades,
