@@ -23,8 +23,8 @@ log = structlog.get_logger(__name__)
 
 WORKERS: Final = 4
 EMPTY_ATTEMPTS: Final = 5
-# A gap that REST cannot fill now is tried again: first after up to 1 s, at most every 5 min.
-RETRY_CAP_S: Final = 300.0
+# A gap of which REST serves nothing, though the stream went on behind it, is asked for again after so long.
+RETRY_S: Final = 300.0
 
 # Runs a piece of work while nobody else feeds the intake or saves the ledger.
 Exclusive = Callable[[Callable[[], None]], Awaitable[None]]
@@ -92,9 +92,11 @@ class Filler:
             served = await self._page(gap, ledger, missing[0])
             if not served:
                 empty += 1
-                if empty >= EMPTY_ATTEMPTS:
+                if empty >= EMPTY_ATTEMPTS:  # others must not wait behind it
                     log.warning("REST does not serve a gap yet", gap=gap.name)
-                await self._sleep(jittered(empty, cap_s=RETRY_CAP_S))
+                    asyncio.get_running_loop().call_later(RETRY_S, self.add, gap)
+                    return
+                await self._sleep(jittered(empty))
 
     async def _page(self, gap: Gap, ledger: StreamLedger, hole: tuple[int, int]) -> bool:
         """Ask for the first ids of a hole and take what comes; returns whether that changed anything."""

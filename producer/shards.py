@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 SHORT_LIFE_S = 10.0
 # So many refusals in a row, and the WebSocket is taken for blocked: REST polling takes over meanwhile.
 BLOCKED_AFTER = 3
+# With full jitter 30 tries in 5 min a connection, of the 300 that an address is allowed.
+RECONNECT_CAP_S = 20.0
 
 
 class Shard:
@@ -105,7 +107,7 @@ class Shards:
         while True:
             fresh = await self._open(shard)
             if fresh is None:
-                await asyncio.sleep(jittered(shard.failures))
+                await asyncio.sleep(jittered(shard.failures, cap_s=RECONNECT_CAP_S))
                 continue
             former, shard.socket = shard.socket, fresh
             if former is not None:
