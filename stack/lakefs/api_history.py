@@ -164,8 +164,16 @@ def _differences(request: web.Request, rows: Iterable[Difference]) -> web.Respon
 async def diff_branch(request: web.Request) -> web.Response:
     """Answer a page of a branch's uncommitted changes."""
     service, info = request.app[SERVICE], request.match_info
-    prefix = request.query.get("prefix", "")
-    rows = await service.run(service.objects.uncommitted, info["repository"], info["branch"], prefix)
+    query = request.query
+    rows = await service.run(
+        service.objects.uncommitted,
+        info["repository"],
+        info["branch"],
+        prefix=query.get("prefix", ""),
+        # Rows that a delimiter folds into one cannot be counted beforehand.
+        after="" if query.get("delimiter") else query.get("after", ""),
+        limit=None if query.get("delimiter") else query_amount(request) + 1,
+    )
     return _differences(request, [Difference.of(row.path, row.old, row.new) for row in rows])
 
 

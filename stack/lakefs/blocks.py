@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 CHUNK_BYTES = 1 << 20
+# File systems allow 255 bytes.
+MAX_FOLDER_NAME = 200
 
 
 class BlockStore(Protocol):
@@ -67,18 +70,21 @@ class LocalBlocks:
 
     def _path(self, address: str) -> Path:
         namespace, _, name = address.rpartition("/data/")
-        safe = "".join(c if c.isalnum() or c in "-_." else f"%{ord(c):02x}" for c in namespace)
+        safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else f"%{ord(c):02x}" for c in namespace)
+        if len(safe) > MAX_FOLDER_NAME:
+            safe = hashlib.sha256(namespace.encode()).hexdigest()
         return self._root / safe.lstrip(".") / name
 
     def keep(self, temporary: Path, namespace: str) -> str:
         """Move a fsynced temporary file into the store and return its address."""
         address = f"{namespace.rstrip('/')}/{new_name()}"
         target = self._path(address)
-        try:
-            temporary.rename(target)
-        except FileNotFoundError:
+        if not target.parent.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.rename(target)
+            sync_folder(self._root)
+            sync_folder(target.parent.parent)
+        temporary.rename(target)
+        sync_folder(target.parent)
         return address
 
     def open(self, address: str, start: int) -> BinaryIO:
@@ -97,6 +103,15 @@ def clear_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.iterdir():
         stale.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder to the disk, so that a name made in it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sync_file(source: BinaryIO) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stack.lakefs.entries import Entry
 from stack.lakefs.merging import same_content, two_way
-from stack.lakefs.model import Commit
-from stack.lakefs.service import Service
+from stack.lakefs.model import Commit, Core
+from stack.lakefs.objects import Objects
+
+if TYPE_CHECKING:
+    from stack.lakefs.service import Service
+
+# About 300 bytes a row in memory.
+KEPT_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -34,27 +42,50 @@ class Difference:
         return row if self.size is None else {**row, "size_bytes": self.size}
 
 
+class Comparisons:
+    """The last few comparisons: trees are immutable, and a client asks for one diff page after page."""
+
+    def __init__(self, core: Core, objects: Objects) -> None:
+        self._core = core
+        self._objects = objects
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[bytes, bytes, bytes | None], list[Difference]] = OrderedDict()
+
+    def rows(self, left: bytes, right: bytes, base: bytes | None) -> list[Difference]:
+        """Return what the right tree changed: since `base` (conflicts with left marked), or against left itself."""
+        key = (left, right, base)
+        with self._lock:
+            found = self._kept.get(key)
+        if found is None:
+            found = self._compare(left, right, base)
+            with self._lock:
+                self._kept[key] = found
+                while sum(map(len, self._kept.values())) > KEPT_ROWS and len(self._kept) > 1:
+                    self._kept.popitem(last=False)
+        return found
+
+    def _compare(self, left: bytes, right: bytes, base: bytes | None) -> list[Difference]:
+        core, objects = self._core, self._objects
+        changes = two_way(core, objects, left if base is None else base, right)
+        other = {} if base is None else {change.path: change for change in two_way(core, objects, base, left)}
+        rows = []
+        for change in changes:
+            old, new = (objects.entry(pointer) if pointer else None for pointer in (change.old, change.new))
+            row = Difference.of(change.path, old, new)
+            if change.path in other:
+                if same_content(objects, change.new, other[change.path].new):
+                    continue
+                row = Difference("conflict", row.path, row.path_type, row.size)
+            rows.append(row)
+        return rows
+
+
 def compare(service: Service, repository: str, left: str, right: str, *, three_dot: bool) -> list[Difference]:
-    """Return what `right` changed: since its merge base with `left` (conflicts marked), or against `left` itself."""
-    core, objects = service.core, service.objects
+    """Return what `right` changed: since its merge base with `left`, or against `left` itself."""
     theirs = service.references.resolve(repository, right).commit
     ours = service.references.resolve(repository, left).commit
-    if not three_dot:
-        changes, other = two_way(core, objects, ours.tree, theirs.tree), {}
-    else:
-        base = service.history.merge_base(repository, ours, theirs)
-        changes = two_way(core, objects, base.tree, theirs.tree)
-        other = {change.path: change for change in two_way(core, objects, base.tree, ours.tree)}
-    rows = []
-    for change in changes:
-        old, new = (objects.entry(pointer) if pointer else None for pointer in (change.old, change.new))
-        row = Difference.of(change.path, old, new)
-        if change.path in other:
-            if same_content(objects, change.new, other[change.path].new):
-                continue
-            row = Difference("conflict", row.path, row.path_type, row.size)
-        rows.append(row)
-    return rows
+    base = service.history.merge_base(repository, ours, theirs).tree if three_dot else None
+    return service.comparisons.rows(ours.tree, theirs.tree, base)
 
 
 def group(rows: Iterable[Difference], prefix: str, delimiter: str) -> Iterator[Difference]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from stack.lakefs import refusals
@@ -143,13 +144,15 @@ class Objects:
                 return
             after = page[-1][0]
 
-    def uncommitted(self, repository: str, branch: str, prefix: str = "", after: str = "") -> list[StagedChange]:
-        """Return the real differences of a branch's staging area to its head, in key order."""
+    def uncommitted(
+        self, repository: str, branch: str, *, prefix: str = "", after: str = "", limit: int | None = None
+    ) -> list[StagedChange]:
+        """Return the first `limit` real differences of a branch's staging area to its head, in key order."""
         with self._core.database.snapshot():
             found = self._references.resolve(repository, branch)
             if found.branch is None:
                 raise refusals.branch_missing(branch)
-            return list(self.changes(View(found.commit.tree, found.branch.id), prefix, after))
+            return list(islice(self.changes(View(found.commit.tree, found.branch.id), prefix, after), limit))
 
     def changes(self, view: View, prefix: str = "", after: str = "") -> Iterator[StagedChange]:
         """Yield staged rows that differ in content from the tree below them."""

@@ -164,6 +164,9 @@ def _announced(request: web.Request) -> list[str]:
 
 
 def _verify(call: Call, body: Body, checks: dict[str, Hash], trailers: dict[str, str]) -> None:
+    announced = call.request.headers.get("X-Amz-Decoded-Content-Length")
+    if announced is not None and announced != str(body.size):
+        raise refusals.bad_request(f"Expected {announced} bytes, was {body.size}", "IncompleteBody")
     if "payload" in checks and checks["payload"].digest().hex() != call.signed.payload:
         message = "The provided 'x-amz-content-sha256' header does not match what was computed."
         raise refusals.bad_request(message, "XAmzContentSHA256Mismatch")

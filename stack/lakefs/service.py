@@ -14,6 +14,7 @@ from typing import IO, ParamSpec, TypeVar
 
 from stack.lakefs.actions import Actions
 from stack.lakefs.blocks import BlockStore
+from stack.lakefs.comparing import Comparisons
 from stack.lakefs.database import Database
 from stack.lakefs.gitstore import GitStore
 from stack.lakefs.history import History
@@ -65,6 +66,7 @@ class Service:
         self.objects = Objects(self.core, self.references)
         self.actions = Actions(self.core, self.objects)
         self.history = History(self.core, self.references, self.objects, self.actions)
+        self.comparisons = Comparisons(self.core, self.objects)
         self.multipart = Multipart(self.core, self.objects)
         self.data_pool = ThreadPoolExecutor(DATA_THREADS, thread_name_prefix="data")
         self._history_pool = ThreadPoolExecutor(HISTORY_THREADS, thread_name_prefix="history")

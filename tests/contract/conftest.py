@@ -22,16 +22,11 @@ from lakefs.client import Client
 
 from tests.contract.server import Endpoint, StandIn
 
-# Third-party warnings, each for its reason; they hold for this folder only.
-FILTERS = ()
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.integration)
-            for line in FILTERS:
-                item.add_marker(pytest.mark.filterwarnings(line))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ from lakefs.exceptions import LakeFSException
 from urllib3.exceptions import HTTPError
 
 from tests.contract.conftest import make_client, make_s3
-from tests.contract.server import REPOSITORY, StandIn, free_port
+from tests.contract.server import ACCESS_KEY, REPOSITORY, SECRET_KEY, StandIn, free_port
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.faults
@@ -162,6 +164,23 @@ def test_kill_during_merges(own_server: StandIn) -> None:
     assert paths == whole
     assert len(answered) <= len(paths) // 2 <= len(answered) + 1
     assert list(main.uncommitted()) == []
+
+
+@pytest.mark.parametrize("size", [100, 5 << 20])
+def test_client_that_goes_away_leaves_nothing(own_server: StandIn, size: int) -> None:
+    main = make_repo(own_server).branch("main")
+    pair = base64.b64encode(f"{ACCESS_KEY}:{SECRET_KEY}".encode()).decode()
+    head = (
+        f"POST /api/v1/repositories/lake/branches/main/objects?path=f HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Basic {pair}\r\nContent-Length: {size + 10}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", own_server.port)) as connection:
+        connection.sendall(head.encode() + b"x" * size)
+        if size > 1 << 20:
+            eventually(lambda: any((own_server.data / "tmp").iterdir()), every_s=0.02)
+    eventually(lambda: not any((own_server.data / "tmp").iterdir()), every_s=0.02)
+    assert list(main.objects()) == []
+    main.object("f").upload(b"still works")
 
 
 # -- the process itself --------------------------------------------------------------------------------------------

@@ -229,6 +229,17 @@ def test_damaged_chunks_store_nothing(
     assert not main.object("chunks").exists()
 
 
+def test_decoded_length_must_match(endpoint: Endpoint, main: lakefs.Branch) -> None:
+    if not endpoint.is_standin:
+        pytest.skip("the real gateway's code for this is not in our measurements")
+    path = f"/{main.repo_id}/main/short"
+    headers = chunked_headers(endpoint, path, 10)
+    signer = ChunkSigner(endpoint, headers)
+    status, body = send(endpoint, "PUT", path, headers, signer.chunk(b"123456789") + signer.chunk(b""))
+    assert (status, error_code(body)) == (400, "IncompleteBody")
+    assert not main.object("short").exists()
+
+
 def test_signed_trailer(endpoint: Endpoint, repo: lakefs.Repository, main: lakefs.Branch) -> None:
     path = f"/{repo.id}/main/trailer"
     payload = f"{STREAMING}-TRAILER"
