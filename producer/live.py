@@ -78,7 +78,9 @@ class Live:
             ExchangeUnavailable: There is no symbol list to start with.
         """
         self.symbols = list(self.options.symbols) or await self._trading()
-        self.intake.preload([(s, symbol) for symbol in self.symbols for s in self.options.streams])
+        # Also what an earlier run took and this one does not: its tail is folded in and its ledger closed at the end.
+        wanted = [(s, symbol) for symbol in self.symbols for s in self.options.streams]
+        self.intake.preload([*self.writer.store.known(), *wanted])
         self._open_forgotten_gaps()
         parts = [self._pump(), self._snapshots(), self.filler.run(), self._poll(), self._follow_symbols()]
         parts.append(self.shards.run(self._stream_names(self.symbols)))
