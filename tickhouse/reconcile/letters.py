@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from tickhouse.reconcile.model import Rejection
 from tickhouse.reconcile.records import Broken
 from tickhouse.reconcile.verdict import Verdict
 
+_TICK = re.compile(r"binance:[^:]+:[^:]+:(?:ticker|miniTicker|bookTicker):[0-9]+")
 # JSON that ends too early is the one or the other by how closely one looks; the record is rejected either way.
 _SAME = {"truncated": "invalid_json"}
 
@@ -56,7 +58,9 @@ def _identity(record: Record) -> tuple[str, ...]:
     return key, headers.get("position", ""), received
 
 
-def compare_rejections(letters: Letters, expected: Iterable[Rejection], verdict: Verdict, *, is_complete: bool) -> None:
+def compare_rejections(
+    letters: Letters, expected: Iterable[Rejection], verdict: Verdict, *, is_complete: bool, has_ticks: bool = True
+) -> None:
     """Hold `dlq.producer` against the expected rejections.
 
     Args:
@@ -64,6 +68,7 @@ def compare_rejections(letters: Letters, expected: Iterable[Rejection], verdict:
         expected: What the truth says must be rejected.
         verdict: Receives counts and faults.
         is_complete: Whether the truth covers everything offered, so that any other dead letter is a fault.
+        has_ticks: Whether it covers ticks too; if not, theirs are only counted.
     """
     wanted: dict[str, list[Rejection]] = defaultdict(list)
     for rejection in expected:
@@ -71,7 +76,12 @@ def compare_rejections(letters: Letters, expected: Iterable[Rejection], verdict:
     verdict.count, verdict.distinct, verdict.known_duplicates = letters.rows, letters.distinct, letters.repeats
     for key, rejections in wanted.items():
         _compare_key(key, rejections, letters.reasons.get(key, []), verdict)
-    for key in sorted(letters.reasons.keys() - wanted.keys()) if is_complete else ():
+    others = sorted(letters.reasons.keys() - wanted.keys()) if is_complete else []
+    unjudged = [] if has_ticks else [key for key in others if _TICK.fullmatch(key)]
+    if unjudged:
+        what = f"{len(unjudged):,} rejected ticks cannot be judged: the exchange keeps no record of the ticks it sent"
+        verdict.notes.append(f"{what}, e.g. {unjudged[0]} ({letters.details[unjudged[0]]})")
+    for key in sorted(set(others) - set(unjudged)):
         verdict.blame("mismatch", key, f"rejected, but the truth says it is valid ({letters.details[key]})")
 
 

@@ -227,7 +227,13 @@ def check_dead_letters(judged: Judged) -> Verdict:
     """Hold dlq.producer against the expected rejections."""
     verdict = Verdict("dlq.producer", limit=judged.limit)
     base = judged.base
-    letters.compare_rejections(base.letters, judged.rejections, verdict, is_complete=base.is_complete)
+    letters.compare_rejections(
+        base.letters,
+        judged.rejections,
+        verdict,
+        is_complete=base.is_complete,
+        has_ticks=not judged.truth.live,
+    )
     return verdict
 
 

@@ -164,6 +164,15 @@ def test_a_rejection_needs_its_dead_letter_once_and_with_its_reason():
         assert report.checks["dlq.producer"].faults[fault] == 1
 
 
+def test_rejected_ticks_are_judged_only_where_ticks_are_recorded():
+    found = letters.read([letter("binance:spot:BTCUSDT:ticker:1723161240000000"), letter("sha256:1", offset=1)])
+    for has_ticks, faults in ((True, 2), (False, 1)):
+        verdict = Verdict("dlq.producer")
+        letters.compare_rejections(found, [], verdict, is_complete=True, has_ticks=has_ticks)
+        assert verdict.faults["mismatch"] == faults
+        assert bool(verdict.notes) is not has_ticks
+
+
 def test_json_that_ends_early_may_be_called_truncated_or_invalid():
     truth = truth_of(rejections=[Rejection("sha256:1", "invalid_json", "")])
     assert check(truth, [], dead=[letter("sha256:1", reason="truncated")]).ok
