@@ -1,0 +1,1 @@
+"""What only the composed stack needs; everything else is shared with `tickhouse up`."""

@@ -1,0 +1,50 @@
+"""Fetch jars while an image is built: `python -m compose.jars spark`, `python -m compose.jars connect FOLDER`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stack.connect.setup import plugin_folder
+from stack.engine.fetch import jar_dir
+from tickhouse.errors import ConfigurationError, TickhouseError
+from tickhouse.settings import REPO
+
+SPARK_POM = REPO / "spark" / "jars" / "pom.xml"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fetch what is asked for and return the exit code."""
+    try:
+        fetch(arguments)
+    except TickhouseError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+def fetch(arguments: Sequence[str]) -> None:
+    """Fetch the Spark driver's jars into the cache, or make Connect's plugin folder.
+
+    Raises:
+        ConfigurationError: The arguments are neither.
+        PrerequisiteMissing: Maven or Java is not installed.
+        ServiceNotReady: A download failed.
+    """
+    match arguments:
+        case ["spark"]:
+            jar_dir(SPARK_POM, _say)
+        case ["connect", target]:
+            shutil.copytree(plugin_folder(_say), Path(target))
+        case _:
+            raise ConfigurationError(f"Expected `spark` or `connect FOLDER`, was {' '.join(arguments)!r}.")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

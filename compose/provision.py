@@ -1,0 +1,83 @@
+"""Prepare the composed services, at every start: `python -m compose.provision`. Idempotent.
+
+The steps are those of the service definitions, so topics, schemas, roles, migrations and Airflow's tables are made by
+the code that `tickhouse up` runs. Only what natively is not needed is here: the lake's repository on the real lakeFS.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from stack.engine.context import ServiceContext, call
+from stack.engine.lifecycle import STACK, catalog
+from stack.engine.model import Service
+from tickhouse.errors import TickhouseError
+from tickhouse.settings import Settings, load_settings
+
+
+def main() -> int:
+    """Run every step and return the exit code."""
+    try:
+        run(load_settings(), catalog())
+    except TickhouseError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+def run(settings: Settings, known: Mapping[str, Service]) -> None:
+    """Run every step, in order.
+
+    Raises:
+        TickhouseError: A step failed; every step may be run again.
+    """
+    create_repository(settings)
+    for name, steps in steps_of(known).items():
+        context = ServiceContext(known[name], settings)
+        prepare_folders(context)
+        for step in steps:
+            sys.stderr.write(f"{name}: {step}\n")
+            call(step, context)
+
+
+def steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
+    """Return the steps by service: those that concern what a server holds, not the server's own files (pure)."""
+    postgres = known["postgres"].setup
+    return {
+        "postgres": (*postgres.after_ready, *postgres.provision),
+        "kafka": known["kafka"].setup.provision,
+        "registry": known["registry"].setup.provision,
+        "lakefs": known["lakefs"].setup.provision,
+        "airflow": known["airflow"].setup.before_start,
+    }
+
+
+def create_repository(settings: Settings) -> None:
+    """Make the lake's repository on the local block store.
+
+    Raises:
+        StoreUnavailable: lakeFS does not answer.
+        ConfigurationError: lakeFS refuses the keys.
+    """
+    from tickhouse.lake.client import lake_errors, repository
+
+    with lake_errors(settings):
+        namespace = f"local://{settings.lake_repository}"
+        repository(settings).create(storage_namespace=namespace, exist_ok=True)
+
+
+def prepare_folders(context: ServiceContext) -> None:
+    """Make a service's folders in the home and render its files (Airflow's logins), mode 0600."""
+    for folder in (context.conf, context.data):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = context.service.files if context.service.name == "airflow" else ()
+    for file in files:
+        target = Path(context.render(file.target))
+        target.touch(mode=0o600)
+        target.write_text(context.render((STACK / context.service.name / file.template).read_text()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
