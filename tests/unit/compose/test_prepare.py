@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compose import health
+from compose.prepare import image_secrets, write_all
+from compose.provision import steps_of
+from stack.engine.lifecycle import catalog
+from stack.engine.secrets import GENERATORS, read_secrets
+from tickhouse.settings import REPO
+
+SECRETS = {name: f"value-of-{name}" for name in GENERATORS}
+
+
+def test_every_file_that_compose_reads_is_written(tmp_path: Path, services: dict[str, dict[str, list[str]]]) -> None:
+    write_all(tmp_path)
+
+    wanted = {name for one in services.values() for name in one.get("env_file", [])}
+    written = {f".tickhouse/{path.relative_to(tmp_path)}" for path in tmp_path.rglob("*.env")}
+    assert written == wanted
+
+
+def test_only_the_owner_reads_them(tmp_path: Path) -> None:
+    write_all(tmp_path)
+
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*.env")} == {0o600}
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    before = {path: path.read_text() for path in tmp_path.rglob("*.env")}
+    write_all(tmp_path)
+
+    assert {path: path.read_text() for path in tmp_path.rglob("*.env")} == before
+
+
+def test_passwords_are_those_of_the_native_stack(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    shared = read_secrets(tmp_path / "secrets.env")
+
+    assert set(shared) == set(GENERATORS)
+    assert (
+        read_secrets(tmp_path / "compose" / "postgres.env")["POSTGRES_PASSWORD"]
+        == shared["POSTGRES_SUPERUSER_PASSWORD"]
+    )
+
+
+def test_each_image_gets_its_own_secrets_and_no_others() -> None:
+    files = image_secrets(SECRETS)
+    found = {
+        name: {secret for secret, value in SECRETS.items() if any(value in one for one in values.values())}
+        for name, values in files.items()
+    }
+
+    assert found == {
+        "postgres": {"POSTGRES_SUPERUSER_PASSWORD"},
+        "registry": set(),
+        "redis": {"REDIS_PASSWORD"},
+        "lakefs": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
+        "airflow": {"POSTGRES_AIRFLOW_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET"},
+    }
+    assert files["registry"]["APICURIO_DATASOURCE_PASSWORD"] == files["postgres"]["REGISTRY_PASSWORD"]
+    assert files["registry"]["APICURIO_DATASOURCE_PASSWORD"] != files["lakefs"]["LAKEFS_AUTH_ENCRYPT_SECRET_KEY"]
+
+
+def test_prepare_needs_the_standard_library_only() -> None:
+    # -S: no site-packages, as on a machine that has Docker and nothing of ours.
+    code = "import runpy; runpy.run_path('compose/prepare.py'); runpy.run_path('stack/engine/secrets.py')"
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], cwd=REPO, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_provision_runs_the_steps_of_the_native_stack() -> None:
+    assert steps_of(catalog()) == {
+        "postgres": ("stack.postgres.setup:create_roles_and_databases", "stack.postgres.setup:migrate"),
+        "kafka": ("stack.kafka.setup:create_topics",),
+        "registry": ("stack.registry.setup:register_schemas",),
+        "lakefs": ("stack.engine.lake:create_repository",),
+        "airflow": ("stack.airflow.setup:migrate",),
+    }
+
+
+def test_no_provision_step_of_the_native_stack_is_forgotten() -> None:
+    composed = {step for steps in steps_of(catalog()).values() for step in steps}
+    native = {step for service in catalog().values() for step in service.setup.provision}
+
+    assert native <= composed
+
+
+@pytest.mark.parametrize("subject", ["http://127.0.0.1:9/ping", "scheduler"])
+def test_what_does_not_answer_is_not_well(subject: str) -> None:
+    assert not health.is_well(subject, "http://127.0.0.1:9")
