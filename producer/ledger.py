@@ -62,7 +62,7 @@ class StreamLedger:
 
     __slots__ = (
         "counts", "dlq_offset", "expected", "is_dirty", "is_tick", "key", "market", "number", "offsets", "others",
-        "own", "pass_seen", "prefix", "rejected", "sampled_out", "saved_us", "stream", "symbol", "writer",
+        "own", "pass_seen", "prefix", "rejected", "sampled_out", "saved_us", "start_id", "stream", "symbol", "writer",
     )  # fmt: skip
 
     def __init__(self, market: str, symbol: str, stream: str, writer: str) -> None:
@@ -74,6 +74,8 @@ class StreamLedger:
         # Those of `own` that went to the dead letters; known of this run and of the log that it read.
         self.rejected = IntervalSet()
         self.pass_seen: IntervalSet | None = None
+        # The first id this writer ever saw of the stream: what lies below is older than the stream, never a hole.
+        self.start_id: int | None = None
         # The id that follows the greatest one: the hot path compares with this alone.
         self.expected = -1
         self.counts = dict.fromkeys(COUNTS, 0)
@@ -132,6 +134,7 @@ class StreamLedger:
         """
         self.settle()
         last = self.own.last
+        self._begin(number)
         self.own.add(number)
         if self.pass_seen is not None:
             self.pass_seen.add(number)
@@ -149,9 +152,14 @@ class StreamLedger:
         return [hole for first, last in self.own.missing(low, high) for hole in self.others.missing(first, last)]
 
     def holes(self) -> list[tuple[int, int]]:
-        """Return the ranges that are missing between the first and the last id of this writer."""
+        """Return the ranges that are missing between the first id of the stream (or file) and the last."""
         self.settle()
-        return [hole for low, high in self.own.gaps() for hole in self.others.missing(low, high)]
+        first = self.start_id if self.pass_seen is None and self.start_id is not None else 0
+        return [hole for low, high in self.own.gaps() for hole in self.others.missing(max(low, first), high)]
+
+    def _begin(self, number: int) -> None:
+        if self.start_id is None:
+            self.start_id = number
 
     def count(self, what: str, number: int = 1) -> None:
         """Count received events under one of `COUNTS`."""
@@ -162,6 +170,7 @@ class StreamLedger:
     def fold(self, number: int, *, is_rejected: bool = False) -> None:
         """Take in an id found in the log behind the last snapshot."""
         self.settle()
+        self._begin(number)
         if is_rejected:
             self.rejected.add(number)
         if number not in self.own:
@@ -185,8 +194,8 @@ class StreamLedger:
         return {
             "v": 1, "market": self.market, "symbol": self.symbol, "stream": self.stream, "writer": self.writer,
             "seen": [] if self.is_tick else ranges, **({"buckets": ranges} if self.is_tick else {}),
-            "offsets": dict(self.offsets), "dlq_offset": self.dlq_offset, "counts": dict(self.counts),
-            "closed": is_closed, "updated_at_us": now_us,
+            "offsets": dict(self.offsets), "dlq_offset": self.dlq_offset, "start_id": self.start_id,
+            "counts": dict(self.counts), "closed": is_closed, "updated_at_us": now_us,
         }  # fmt: skip
 
     def restore(self, value: dict[str, Any]) -> None:
@@ -195,6 +204,7 @@ class StreamLedger:
         self.counts.update({name: int(value["counts"].get(name, 0)) for name in COUNTS})
         self.offsets = {str(part): int(offset) for part, offset in value["offsets"].items()}
         self.dlq_offset = int(value.get("dlq_offset", 0))
+        self.start_id = value.get("start_id", self.start_id)
         self._expect_next()
 
     def learn(self, value: dict[str, Any]) -> None:

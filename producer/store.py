@@ -173,19 +173,13 @@ class LedgerStore:
         self._send(ledger, is_closed=False)
 
     def _take_tail(self, ledger: StreamLedger) -> None:
-        """Fold the tail in: as this writer's own what lies behind its snapshot, the rest as somebody's.
-
-        Ids below this writer's first are another writer's too: they must not make a hole up to our first one.
-        """
+        """Fold the tail in: as this writer's own what lies behind its snapshot, the rest as somebody's."""
         tail = self._tails.pop((ledger.stream, ledger.symbol), None)
         if tail is None:
             return
-        first = next((low for low, _ in ledger.own), -1)
         for ids, is_rejected in ((tail.own, False), (tail.rejected, True)):
-            for number in ids:
-                if number < first and not self._is_pass:
-                    tail.others.add(number)
-                elif number in ledger.own or number not in ledger.others:
+            for number in sorted(ids):
+                if number in ledger.own or number not in ledger.others:
                     ledger.fold(number, is_rejected=is_rejected)
         others = [[number, number] for number in tail.others]
         ledger.learn({"seen": others, "buckets": others})
