@@ -8,6 +8,7 @@ import io
 import json
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,9 +24,10 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tests.eventually import eventually
 from tests.unit.reconcile.test_lake import SCHEMA, columns
 from tickhouse.reconcile import latest
 from tickhouse.reconcile.bars import Bar, bars_of
@@ -54,6 +56,17 @@ class Plan:
     dead_letters: list[tuple[str, str]] = field(default_factory=list)
 
 
+def _is_done(future: Future[Any]) -> bool:
+    """Return whether a request went through; just after its topic was made, a partition has no leader for a moment."""
+    try:
+        future.result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+            raise
+        return False
+    return True
+
+
 def epoch(time_us: int) -> datetime:
     return datetime.fromtimestamp(time_us // 10**6, UTC).replace(microsecond=time_us % 10**6)
 
@@ -78,8 +91,7 @@ class Seeder:
         admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers})
         found = admin.list_topics(timeout=10).topics
         ends = [TopicPartition(topic, partition, -1) for topic in TOPICS for partition in found[topic].partitions]
-        for future in admin.delete_records(ends).values():
-            future.result()
+        eventually(lambda: all(_is_done(future) for future in admin.delete_records(ends).values()))
         with psycopg.connect(self.settings.database_dsn("owner")) as connection:
             connection.execute("TRUNCATE market.candles_1m, market.trade_ranges")
         with redis.Redis.from_url(self.settings.redis_dsn()) as client:
