@@ -8,15 +8,17 @@ as a whole and be dropped. Each store keeps the ids it holds instead (docs/adr/0
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import structlog
 from pyspark.sql import DataFrame, SparkSession
 
-from schemas.loading import canonical_text
+from schemas.loading import canonical_text, load
 from spark.candle_sink import CandleStore, Ranges, StreamKey, split_fresh
 from spark.candle_topic import CandleTopic
 from spark.decode import Registry, decode, reject_out_of_range
@@ -30,6 +32,12 @@ from tickhouse.settings import Settings
 log = structlog.get_logger("spark.queries")
 
 TRADES, TICKS = "crypto.trades", "crypto.ticks"
+SUM_FIELDS = frozenset(
+    (
+        *("event_id", "market", "symbol", "stream", "trade_id", "first_trade_id", "last_trade_id"),
+        *("price", "qty", "side", "trade_time"),
+    )
+)
 SEEN_SCHEMA = pa.schema(
     [
         ("market", pa.string()),
@@ -63,10 +71,17 @@ class Query:
 
 
 class Decoder:
-    """Decode one topic's records with the schemas registered when the batch starts."""
+    """Decode one topic's records with the schemas registered when the batch starts.
 
-    def __init__(self, settings: Settings, topic: str, schema: str, *, is_trade: bool) -> None:
-        self._registry = Registry(settings.schema_registry_url, f"{topic}-value", canonical_text(schema))
+    Args:
+        settings: Where the registry is.
+        topic: The topic; its subject is `<topic>-value`.
+        reader: The schema to read into; what it leaves out is skipped, not decoded.
+        is_trade: Whether the records are trades.
+    """
+
+    def __init__(self, settings: Settings, topic: str, reader: dict[str, Any], *, is_trade: bool) -> None:
+        self._registry = Registry(settings.schema_registry_url, f"{topic}-value", json.dumps(reader))
         self._is_trade = is_trade
 
     def __call__(self, records: DataFrame) -> DataFrame:
@@ -98,9 +113,15 @@ def streaming_queries(settings: Settings, stop: threading.Event) -> list[Query]:
     ]
 
 
+def sums_reader() -> dict[str, Any]:
+    """Return the Trade schema with the fields that partial sums need (no raw frame: half of a record's bytes)."""
+    schema = load("trade")
+    return {**schema, "fields": [field for field in schema["fields"] if field["name"] in SUM_FIELDS]}
+
+
 def candles(settings: Settings) -> Batch:
     """Merge trades into 1-minute candles in PostgreSQL and send the touched bars to `crypto.candles`."""
-    decoder = Decoder(settings, TRADES, "trade", is_trade=True)
+    decoder = Decoder(settings, TRADES, sums_reader(), is_trade=True)
     store = CandleStore(settings.database_dsn("stream"))
     topic = CandleTopic(settings)
 
@@ -116,7 +137,7 @@ def candles(settings: Settings) -> Batch:
 
 def last(settings: Settings) -> Batch:
     """Keep the latest price and the minute's average of each stream in Redis."""
-    decoder = Decoder(settings, TRADES, "trade", is_trade=True)
+    decoder = Decoder(settings, TRADES, sums_reader(), is_trade=True)
     store = LastStore(settings.redis_dsn())
 
     def work(batch: DataFrame, _: int) -> None:
@@ -143,7 +164,7 @@ def advance_all(before: Mapping[StreamKey, Last], rows: list[dict[str, object]])
 
 def enriched(settings: Settings) -> Batch:
     """Enrich trades into `crypto.trades.enriched`; what does not decode goes to `dlq.spark`."""
-    decoder = Decoder(settings, TRADES, "trade", is_trade=True)
+    decoder = Decoder(settings, TRADES, load("trade"), is_trade=True)
     schema = canonical_text("enriched_trade")
     registry = Registry(settings.schema_registry_url, f"{ENRICHED_TOPIC}-value", schema)
 
@@ -157,7 +178,7 @@ def lake(settings: Settings, table: str) -> Batch:
     """Write decoded records to bronze; ticks that do not decode go to `dlq.spark` (trades: see `enriched`)."""
     is_trade = table == "trades"
     topic = TRADES if is_trade else TICKS
-    decoder = Decoder(settings, topic, "trade" if is_trade else "tick", is_trade=is_trade)
+    decoder = Decoder(settings, topic, load("trade" if is_trade else "tick"), is_trade=is_trade)
     target = LakeTarget(
         endpoint=settings.lakefs_endpoint,
         access_key_id=settings.lakefs_access_key_id,
