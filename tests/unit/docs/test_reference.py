@@ -1,0 +1,187 @@
+"""Reference pages against the code they describe."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from stack.engine.secrets import GENERATORS
+from tests.unit.docs.pages import table_rows
+from tickhouse import errors
+from tickhouse.settings import PORTS_FILE, REPO, Settings
+
+REFERENCE = REPO / "docs" / "reference"
+MARKETS_DAY_MS = 86_400_000
+
+
+def page(name: str) -> str:
+    return (REFERENCE / f"{name}.md").read_text()
+
+
+@pytest.fixture
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every setting out of the environment: defaults are documented, not this machine."""
+    from tickhouse import settings
+
+    for name in (*Settings.model_fields, "tickhouse_port_base"):
+        monkeypatch.delenv(name.upper(), raising=False)
+    settings.ports.cache_clear()
+
+
+def all_errors(base: type[errors.TickhouseError]) -> list[type[errors.TickhouseError]]:
+    ours = [one for one in base.__subclasses__() if one.__module__ == errors.__name__]
+    return [base, *(error for one in ours for error in all_errors(one))]
+
+
+def test_exit_codes() -> None:
+    rows = {name: int(code) for code, name, *_ in table_rows(page("exit-codes"), "# Exit codes") if name}
+
+    assert rows == {error.__name__: error.exit_code for error in all_errors(errors.TickhouseError)}
+
+
+def test_transient_errors_say_that_a_retry_helps() -> None:
+    rows = {name: retry for _, name, _, retry in table_rows(page("exit-codes"), "# Exit codes") if name}
+    transient = {error.__name__ for error in all_errors(errors.TransientError)}
+
+    assert {name for name, retry in rows.items() if retry == "yes"} == transient
+
+
+def test_every_setting_in_order() -> None:
+    rows = [name for name, *_ in table_rows(page("configuration"), "## Settings")]
+
+    assert rows == [name.upper() for name in Settings.model_fields]
+
+
+@pytest.mark.usefixtures("plain_environment")
+def test_defaults_of_settings() -> None:
+    settings = Settings(_env_file=None)  # type: ignore[call-arg]  # pydantic-settings' own argument
+    rows = {name: default for name, default, _ in table_rows(page("configuration"), "## Settings")}
+
+    assert rows == {name.upper(): default_text(name, getattr(settings, name)) for name in Settings.model_fields}
+
+
+def default_text(name: str, value: object) -> str:
+    is_generated = name.upper() in GENERATORS
+    if isinstance(value, SecretStr):
+        return "secret, generated" if is_generated else "secret"
+    return "generated" if is_generated else str(value)
+
+
+@pytest.mark.usefixtures("plain_environment")
+def test_addresses_that_may_hold_a_login_are_described() -> None:
+    settings = Settings(_env_file=None)  # type: ignore[call-arg]  # pydantic-settings' own argument
+    what = {name: text for name, _, text in table_rows(page("configuration"), "## Settings")}
+
+    assert f"`{settings.database_url.get_secret_value()}`" in what["DATABASE_URL"]
+    assert f"`{settings.redis_url.get_secret_value()}`" in what["REDIS_URL"]
+
+
+def test_every_port() -> None:
+    document = yaml.safe_load(PORTS_FILE.read_text())
+    cells = [cell for row in table_rows(page("configuration"), "## Ports") for cell in row]
+
+    found = {name: int(port) for name, port in zip(cells[::2], cells[1::2], strict=True)}
+    assert found == {name: document["base"] + offset for name, offset in document["offsets"].items()}
+
+
+def test_topics() -> None:
+    rows = {row[0]: tuple(row[1:4]) for row in table_rows(page("topics"), "# Topics")}
+    topics = yaml.safe_load((REPO / "schemas" / "topics.yaml").read_text())["topics"]
+
+    assert rows == {name: (str(one["partitions"]), kept(one), schema_of(name, one)) for name, one in topics.items()}
+
+
+def kept(topic: dict[str, Any]) -> str:
+    config = topic.get("config", {})
+    if config.get("cleanup.policy") == "compact":
+        return "latest of each key"
+    return f"{int(config['retention.ms']) // MARKETS_DAY_MS} days"
+
+
+def schema_of(name: str, topic: dict[str, Any]) -> str:
+    return str(topic.get("schema", "raw bytes" if name.startswith("dlq.") else "JSON"))
+
+
+def test_reasons_of_the_streaming_job() -> None:
+    source = (REPO / "spark" / "decode.py").read_text()
+    in_code = set(re.findall(r'"(empty|bad_magic|unknown_schema_id|undecodable|quote_qty_out_of_range)"\)', source))
+    row = next(row for row in table_rows(page("topics"), "## Dead letters") if row[0] == "dlq.spark")
+
+    assert len(in_code) == 5
+    assert [reason for reason in in_code if f"`{reason}`" not in row[1]] == []
+
+
+def test_relations_of_the_migrations() -> None:
+    text = "\n".join(path.read_text() for path in (REPO / "stack" / "postgres" / "migrations").glob("*.sql"))
+    made = set(re.findall(r"(?:TABLE IF NOT EXISTS|OR REPLACE VIEW) market\.(\w+)", text))
+    rows = table_rows(page("tables"), "## PostgreSQL: database `tickhouse`, schema `market`")
+
+    assert {re.sub(r"\W.*", "", row[0]) for row in rows} == made
+
+
+def test_columns_of_the_candles() -> None:
+    text = (REPO / "stack" / "postgres" / "migrations" / "001_market.sql").read_text()
+    body = text.split("candles_1m (")[1].split("PRIMARY KEY")[0]
+    columns = re.findall(r"^    (\w+) ", body, re.MULTILINE)
+
+    assert [column for column in columns if not re.search(rf"\b{column}\b", page("tables"))] == []
+
+
+def test_fields_of_the_redis_hash() -> None:
+    from decimal import Decimal
+
+    from spark.redis_sink import Last
+
+    one = Decimal(1)
+    last = Last("id", 1, one, one, "BUY", 1, 0, ((1, 1),), trades=1, volume=one, quote_volume=one)
+    named = {name for row in table_rows(page("tables"), "## Redis") for name in re.findall(r"\w+", row[0])}
+
+    assert named == set(last.to_hash())
+
+
+def names_in(section: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", page("json").split(f"## {section}\n")[1].split("\n## ")[0]))
+
+
+def test_json_of_status() -> None:
+    from stack.engine.survey import ServiceStatus
+
+    assert {field.name for field in dataclasses.fields(ServiceStatus)} <= names_in("`tickhouse status --json`")
+
+
+def test_json_of_candles() -> None:
+    from tickhouse.candles import Candle
+
+    assert {field.name for field in dataclasses.fields(Candle)} == names_in("`tickhouse candles --json`")
+
+
+def test_json_of_reconcile() -> None:
+    from tickhouse.reconcile.law import Gaps, IdLaw, Report
+    from tickhouse.reconcile.verdict import Verdict
+
+    report = Report(0, 0, 0, Gaps(), IdLaw(0, 0, 0, 0), {"kafka": Verdict("kafka")}, {}, {}).document()
+    verdict = report["stores"]["kafka"]
+
+    assert {*report, *verdict, *report["gaps"]} <= names_in("`tickhouse reconcile --json`")
+
+
+def test_json_of_the_other_commands() -> None:
+    from producer.backfill import Backfilled
+    from producer.ledger import Gap
+    from stack.engine.doctor import Finding
+
+    wanted = {*Gap.__struct_fields__, *Backfilled.__struct_fields__, *(one.name for one in dataclasses.fields(Finding))}
+    assert wanted <= names_in("Others")
+
+
+def test_json_of_replay() -> None:
+    from producer.replay import Replayed
+    from tickhouse.cli.replay import _document
+
+    empty = Replayed("p", "s", "f", "c", 0, 0, {}, {}, [], {}, {}, is_whole=True, seconds=0.0)
+    assert {*_document(empty), "files", "visible_after_s"} <= names_in("`tickhouse replay --json`")
