@@ -14,35 +14,27 @@ healed by the replay of the batch: it sends every bar it touches, fresh or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString
 
 import psycopg
-import pyarrow as pa
 from psycopg.rows import dict_row
 
+from spark.sums import Ranges, StreamKey
 from tickhouse.errors import StoreUnavailable
-
-
-class StreamKey(NamedTuple):
-    """One symbol's stream on one market."""
-
-    market: str
-    symbol: str
-    stream: str
 
 
 class ConcurrentApply(StoreUnavailable):
     """Some ids of the partials were applied since `seen` was read; read it again."""
 
 
-Ranges = list[tuple[int, int]]
-
-PARTIAL_COLUMNS = (
-    *("market", "symbol", "stream", "minute", "lo", "hi", "ids", "events", "trades", "open_trade_id", "close_trade_id"),
+# Columns of the stage table, in its order.
+STAGE_COLUMNS = (
+    *("market", "symbol", "stream", "minute_us", "ids", "events", "trades", "open_trade_id", "close_trade_id"),
     *("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume"),
     "checksum",
 )
@@ -60,19 +52,15 @@ SELECT 1 FROM market.trade_ranges r WHERE EXISTS
 ORDER BY r.market, r.symbol, r.stream FOR UPDATE
 """
 
-# A partial holds the ids between lo and hi that were not seen when it was made. If more are seen by now, somebody
-# else applied some of them.
+# Ids that were not seen when the partials were made: if one is by now, somebody else applied it.
 _OVERLAP: LiteralString = """
-SELECT s.market, s.symbol, s.stream, s.lo, s.hi FROM stage s JOIN market.trade_ranges r USING (market, symbol, stream)
-WHERE s.hi - s.lo + 1 - s.ids < (
-    SELECT coalesce(sum(upper(known) - lower(known)), 0)
-    FROM unnest(r.seen * int8multirange(int8range(s.lo, s.hi, '[]'))) AS known)
-LIMIT 1
+SELECT s.market, s.symbol, s.stream, s.ids * r.seen FROM stage s
+JOIN market.trade_ranges r USING (market, symbol, stream) WHERE r.seen && s.ids LIMIT 1
 """
 
 _MARK_SEEN: LiteralString = """
 UPDATE market.trade_ranges r SET seen = r.seen + s.ids, updated_at = clock_timestamp()
-FROM (SELECT market, symbol, stream, range_agg(int8range(lo, hi, '[]')) AS ids FROM stage GROUP BY 1, 2, 3) s
+FROM (SELECT market, symbol, stream, range_agg(ids) AS ids FROM stage GROUP BY 1, 2, 3) s
 WHERE (s.market, s.symbol, s.stream) = (r.market, r.symbol, r.stream)
 """
 
@@ -112,7 +100,7 @@ class CandleStore:
         return found
 
     def apply(self, partials: Sequence[dict[str, Any]]) -> None:
-        """Merge fresh partials (rows of `spark.transforms.partials`) into the candles; all or nothing.
+        """Merge fresh partials (rows of `spark.sums.PARTIAL_ARROW`) into the candles; all or nothing.
 
         Raises:
             ConcurrentApply: An id is already in; nothing was changed.
@@ -124,7 +112,7 @@ class CandleStore:
             connection.execute(_sql("create_stage"))
             with connection.cursor().copy(_COPY) as copy:
                 for row in partials:
-                    copy.write_row([row[column] for column in PARTIAL_COLUMNS])
+                    copy.write_row(stage_row(row))
             connection.execute(_CLAIM)
             connection.execute(_LOCK)
             _refuse_overlap(connection.execute(_OVERLAP).fetchone())
@@ -167,11 +155,22 @@ class CandleStore:
 
 def _refuse_overlap(row: tuple[Any, ...] | None) -> None:
     if row is not None:
-        raise ConcurrentApply(f"Ids {row[3]} to {row[4]} of {row[0]} {row[1]} {row[2]} were applied meanwhile.")
+        raise ConcurrentApply(f"Ids {row[3]} of {row[0]} {row[1]} {row[2]} were applied meanwhile.")
 
 
-def split_fresh(table: pa.Table) -> tuple[list[dict[str, Any]], list[tuple[str, str, str, Any]]]:
-    """Return (fresh partials, every bar the batch touches) of collected partials."""
-    rows = table.to_pylist()
-    touched = {(row["market"], row["symbol"], row["stream"], row["minute"]) for row in rows if row["events"]}
-    return [row for row in rows if row["is_fresh"]], sorted(touched)
+def stage_row(partial: Mapping[str, Any]) -> list[Any]:
+    """Return a partial in the column order of the stage table: time as a timestamp, ids as a multirange."""
+    ids = ",".join(f"[{run['lo']},{run['hi']}]" for run in partial["ids"])
+    converted = {**partial, "minute_us": utc(partial["minute_us"]), "ids": f"{{{ids}}}"}
+    return [converted[column] for column in STAGE_COLUMNS]
+
+
+def utc(time_us: int) -> datetime:
+    """Return microseconds since the epoch as a time (exact: no float)."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time_us)
+
+
+def touched(partials: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str, datetime]]:
+    """Return every bar a batch touches, fresh or not: (market, symbol, stream, open time)."""
+    keys = {(row["market"], row["symbol"], row["stream"], row["minute_us"]) for row in partials if row["events"]}
+    return [(market, symbol, stream, utc(minute_us)) for market, symbol, stream, minute_us in sorted(keys)]

@@ -14,38 +14,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import structlog
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
-from schemas.loading import canonical_text, load
-from spark.candle_sink import CandleStore, Ranges, StreamKey, split_fresh
+from schemas.loading import canonical_text, load, strip_logical_types
+from spark.candle_sink import CandleStore, touched
 from spark.candle_topic import CandleTopic
 from spark.decode import Registry, decode, reject_out_of_range
 from spark.kafka_sink import ENRICHED_TOPIC, dead_letters, enriched_or_dead, send
 from spark.lake_sink import LakeTarget, write_batch
 from spark.redis_sink import Last, LastStore, advance, seen_ranges
 from spark.retry import until_up
-from spark.transforms import CANDLE_FIGURES, LAST_FIGURES, distinct_trades, mark_fresh, partials, trades_of
+from spark.sums import PARTIAL_SQL, Ranges, Reader, StreamKey, summing
 from tickhouse.settings import Settings
 
 log = structlog.get_logger("spark.queries")
 
 TRADES, TICKS = "crypto.trades", "crypto.ticks"
-SUM_FIELDS = frozenset(
-    (
-        *("event_id", "market", "symbol", "stream", "trade_id", "first_trade_id", "last_trade_id"),
-        *("price", "qty", "side", "trade_time"),
-    )
-)
-SEEN_SCHEMA = pa.schema(
-    [
-        ("market", pa.string()),
-        ("symbol", pa.string()),
-        ("stream", pa.string()),
-        ("seen", pa.list_(pa.struct([("lo", pa.int64()), ("hi", pa.int64())]))),
-    ]
-)
 
 Batch = Callable[[DataFrame, int], None]
 
@@ -76,7 +61,7 @@ class Decoder:
     Args:
         settings: Where the registry is.
         topic: The topic; its subject is `<topic>-value`.
-        reader: The schema to read into; what it leaves out is skipped, not decoded.
+        reader: The schema to read into.
         is_trade: Whether the records are trades.
     """
 
@@ -113,38 +98,48 @@ def streaming_queries(settings: Settings, stop: threading.Event) -> list[Query]:
     ]
 
 
-def sums_reader() -> dict[str, Any]:
-    """Return the Trade schema with the fields that partial sums need (no raw frame: half of a record's bytes)."""
-    schema = load("trade")
-    return {**schema, "fields": [field for field in schema["fields"] if field["name"] in SUM_FIELDS]}
+class Summer:
+    """Partial sums of a batch of trades, by a function in its tasks (`spark.sums`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._registry = Registry(settings.schema_registry_url, f"{TRADES}-value", canonical_text("trade"))
+
+    def __call__(self, batch: DataFrame, seen: Mapping[StreamKey, Ranges]) -> list[dict[str, Any]]:
+        """Return rows of `spark.sums.PARTIAL_ARROW`.
+
+        Raises:
+            ServiceNotReady: The registry does not answer.
+        """
+        texts = self._registry.schemas().by_id
+        reader = Reader({number: strip_logical_types(json.loads(text)) for number, text in texts.items()})
+        rows: list[dict[str, Any]] = (
+            batch.select("value").mapInArrow(summing(reader, seen), PARTIAL_SQL).toArrow().to_pylist()
+        )
+        return rows
 
 
 def candles(settings: Settings) -> Batch:
     """Merge trades into 1-minute candles in PostgreSQL and send the touched bars to `crypto.candles`."""
-    decoder = Decoder(settings, TRADES, sums_reader(), is_trade=True)
+    sums = Summer(settings)
     store = CandleStore(settings.database_dsn("stream"))
     topic = CandleTopic(settings)
 
     def work(batch: DataFrame, _: int) -> None:
-        trades = distinct_trades(trades_of(decoder(batch)))
-        marked = mark_fresh(trades, seen_frame(batch.sparkSession, store.seen()))
-        fresh, touched = split_fresh(partials(marked, CANDLE_FIGURES).toArrow())
-        store.apply(fresh)
-        topic.send(store.bars(touched))
+        rows = sums(batch, store.seen())
+        store.apply([row for row in rows if row["is_fresh"]])
+        topic.send(store.bars(touched(rows)))
 
     return work
 
 
 def last(settings: Settings) -> Batch:
     """Keep the latest price and the minute's average of each stream in Redis."""
-    decoder = Decoder(settings, TRADES, sums_reader(), is_trade=True)
+    sums = Summer(settings)
     store = LastStore(settings.redis_dsn())
 
     def work(batch: DataFrame, _: int) -> None:
         before = store.load()
-        trades = distinct_trades(trades_of(decoder(batch)))
-        marked = mark_fresh(trades, seen_frame(batch.sparkSession, seen_ranges(before)))
-        store.store(before, advance_all(before, partials(marked, LAST_FIGURES).toArrow().to_pylist()))
+        store.store(before, advance_all(before, sums(batch, seen_ranges(before))))
 
     return work
 
@@ -198,12 +193,3 @@ def lake(settings: Settings, table: str) -> Batch:
         log.info("lake_batch", table=table, batch=batch_id, rows=written["rows"] if written else 0)
 
     return work
-
-
-def seen_frame(spark: SparkSession, seen: Mapping[StreamKey, Ranges]) -> DataFrame:
-    """Return the ids a store holds as a small DataFrame for `spark.transforms.mark_fresh`."""
-    rows = [
-        {**stream._asdict(), "seen": [{"lo": lo, "hi": hi} for lo, hi in ranges]} for stream, ranges in seen.items()
-    ]
-    # From Arrow it becomes a local relation, broadcast without a job of its own.
-    return spark.createDataFrame(pa.Table.from_pylist(rows, SEEN_SCHEMA))

@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 
-from spark.candle_sink import Ranges, StreamKey
+from spark.sums import Ranges, StreamKey
 from tickhouse.errors import StoreUnavailable
 
 PREFIX = "tickhouse:last:"
@@ -97,39 +97,39 @@ def merge_ranges(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ..
     return tuple(merged)
 
 
-def minute_us(partial: Mapping[str, Any]) -> int:
-    """Return a partial's minute in microseconds since the epoch."""
-    return int(partial["minute"].timestamp()) * 1_000_000
-
-
 def advance(last: Last | None, partials: Sequence[Mapping[str, Any]]) -> Last | None:
     """Return the state after the fresh partials of one stream (pure).
 
     Args:
         last: The state before, or None.
-        partials: Rows of `spark.transforms.partials`, marked fresh against `last.seen`.
+        partials: Rows of `spark.sums.PARTIAL_ARROW`, marked fresh against `last.seen`.
     """
     real = [partial for partial in partials if partial["is_fresh"] and partial["events"]]
-    newest = max((minute_us(partial) for partial in real), default=None)
+    newest = max((partial["minute_us"] for partial in real), default=None)
     if newest is None or (last is not None and newest < last.minute_us):
         return last
     state = last if last is not None and last.minute_us == newest else None
-    for partial in (partial for partial in real if minute_us(partial) == newest):
+    for partial in (partial for partial in real if partial["minute_us"] == newest):
         state = _add(state, partial, newest)
     return state
 
 
 def _add(state: Last | None, partial: Mapping[str, Any], minute: int) -> Last:
     newest = {
-        field: partial["last"][field] for field in ("event_id", "trade_id", "price", "qty", "side", "trade_time_us")
+        "event_id": partial["last_event_id"],
+        "trade_id": partial["close_trade_id"],
+        "price": partial["close"],
+        "qty": partial["last_qty"],
+        "side": partial["last_side"],
+        "trade_time_us": partial["last_trade_time_us"],
     }
-    ids = (partial["lo"], partial["hi"])
+    ids = tuple((run["lo"], run["hi"]) for run in partial["event_ids"])
     sums = (partial["events"], partial["volume"], partial["quote_volume"])
     if state is None:
-        return Last(**newest, minute_us=minute, seen=(ids,), trades=sums[0], volume=sums[1], quote_volume=sums[2])
+        return Last(**newest, minute_us=minute, seen=ids, trades=sums[0], volume=sums[1], quote_volume=sums[2])
     added = replace(
         state,
-        seen=merge_ranges((*state.seen, ids)),
+        seen=merge_ranges((*state.seen, *ids)),
         trades=state.trades + sums[0],
         volume=state.volume + sums[1],
         quote_volume=state.quote_volume + sums[2],

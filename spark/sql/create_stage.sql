@@ -1,6 +1,6 @@
 CREATE TEMP TABLE IF NOT EXISTS stage (
-    market text, symbol text, stream text, open_time timestamptz,
-    lo bigint, hi bigint, ids bigint, agg_trades bigint, trades bigint, open_trade_id bigint, close_trade_id bigint,
+    market text, symbol text, stream text, open_time timestamptz, ids int8multirange,
+    agg_trades bigint, trades bigint, open_trade_id bigint, close_trade_id bigint,
     open numeric, high numeric, low numeric, close numeric, volume numeric, quote_volume numeric,
     taker_buy_volume numeric, taker_buy_quote_volume numeric, checksum numeric
 ) ON COMMIT DELETE ROWS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
@@ -12,8 +11,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from spark.candle_sink import CandleStore, ConcurrentApply, Ranges, StreamKey
+from spark.candle_sink import CandleStore, ConcurrentApply
+from spark.sums import Ranges, StreamKey, partials
 from tests.conftest import Stack
+from tests.unit.spark.test_sums import facts
 from tests.unit.spark.trades import MINUTE_US, Trade, candle
 from tickhouse.errors import StoreUnavailable
 from tickhouse.settings import Settings
@@ -33,24 +34,10 @@ def store(settings: Settings) -> Iterator[CandleStore]:
     made.close()
 
 
-def partial(trades: list[Trade]) -> dict[str, Any]:
-    """Return one partial over trades of one stream and minute."""
-    ids = [trade.trade_id for trade in trades]
-    first = trades[0]
-    return {
-        **{"market": first.market, "symbol": first.symbol, "stream": first.stream, "is_fresh": True},
-        "minute": datetime.fromtimestamp(first.time_us // MINUTE_US * 60, UTC),
-        **{"lo": min(ids), "hi": max(ids), "ids": len(ids)},
-        **candle(trades),
-    }
-
-
-def partials(trades: list[Trade], seen: Ranges) -> list[dict[str, Any]]:
-    fresh = {t.trade_id: t for t in trades if not any(lo <= t.trade_id <= hi for lo, hi in seen)}
-    minutes: dict[int, list[Trade]] = {}
-    for trade in fresh.values():
-        minutes.setdefault(trade.time_us // MINUTE_US, []).append(trade)
-    return [partial(of_minute) for of_minute in minutes.values()]
+def fresh(trades: list[Trade], seen: Ranges | None = None) -> list[dict[str, Any]]:
+    """Return the fresh partials of trades of one stream, as the tasks of a batch would."""
+    stream = StreamKey(trades[0].market, trades[0].symbol, trades[0].stream)
+    return [row for row in partials(map(facts, trades), {stream: seen or []}) if row["is_fresh"]]
 
 
 def bars(settings: Settings, symbol: str) -> dict[int, dict[str, Any]]:
@@ -80,7 +67,7 @@ def test_any_delivery_gives_the_bars_by_definition(settings: Settings, store: Ca
     rng.shuffle(deliveries)
     while deliveries:
         batch, deliveries = deliveries[: (size := rng.randrange(1, 40))], deliveries[size:]
-        store.apply(partials(batch, store.seen().get(stream, [])))
+        store.apply(fresh(batch, store.seen().get(stream)))
 
     found = bars(settings, symbol)
     minutes = {trade.time_us // MINUTE_US for trade in trades}
@@ -98,19 +85,19 @@ def test_any_delivery_gives_the_bars_by_definition(settings: Settings, store: Ca
 
 def test_ids_applied_meanwhile_are_refused_whole(settings: Settings, store: CandleStore) -> None:
     one, two, three = (Trade(n, symbol="RACEUSDT") for n in (1, 2, 3))
-    store.apply([partial([one, three])])
+    store.apply(fresh([one, three]))
     before = bars(settings, "RACEUSDT")
     with pytest.raises(ConcurrentApply):
-        store.apply([partial([two, three])])
+        store.apply(fresh([two, three]))
     assert bars(settings, "RACEUSDT") == before
-    store.apply([{**partial([two]), "lo": 1, "hi": 3, "ids": 1}])
+    store.apply(fresh([two, three], seen=[(1, 1), (3, 3)]))
     assert store.seen()[StreamKey("spot", "RACEUSDT", "aggTrade")] == [(1, 3)]
 
 
 def test_streams_of_a_symbol_never_mix_and_the_fuller_one_shows(settings: Settings, store: CandleStore) -> None:
     singles = [Trade(n, price="10", symbol="TWOUSDT", stream="trade") for n in (100, 101, 102)]
     aggregate = Trade(7, price="11", symbol="TWOUSDT", singles=2)
-    store.apply([partial(singles), partial([aggregate])])
+    store.apply([*fresh(singles), *fresh([aggregate])])
     with psycopg.connect(settings.database_dsn("reader")) as connection:
         shown = connection.execute("SELECT stream, trades FROM market.candles WHERE symbol = 'TWOUSDT'").fetchall()
     assert shown == [("trade", 3)]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -9,34 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spark.redis_sink import Last, advance, merge_ranges
+from spark.sums import partials
+from tests.unit.spark.test_sums import BTC, facts
 from tests.unit.spark.trades import MINUTE_US, Trade
-
-
-def partials_of(trades: list[Trade], seen: tuple[tuple[int, int], ...]) -> list[dict[str, Any]]:
-    """Return one partial a trade, as spark.transforms.partials would cut them at the finest."""
-    rows = []
-    for trade in {trade.trade_id: trade for trade in trades}.values():
-        event_id, *_ = trade.row()
-        newest = {"event_id": event_id, "trade_id": trade.trade_id, "price": Decimal(trade.price)}
-        rows.append(
-            {
-                "minute": datetime.fromtimestamp(trade.time_us // MINUTE_US * 60, UTC),
-                "is_fresh": not any(lo <= trade.trade_id <= hi for lo, hi in seen),
-                "lo": trade.trade_id,
-                "hi": trade.trade_id,
-                "events": 0 if trade.is_sentinel else 1,
-                "volume": Decimal(trade.qty),
-                "quote_volume": Decimal(trade.price) * Decimal(trade.qty),
-                "last": {**newest, "qty": Decimal(trade.qty), "side": trade.side, "trade_time_us": trade.time_us},
-            }
-        )
-    return rows
 
 
 def play(batches: list[list[Trade]]) -> Last | None:
     last: Last | None = None
     for batch in batches:
-        last = advance(last, partials_of(batch, last.seen if last is not None else ()))
+        seen = {BTC: list(last.seen)} if last is not None else {}
+        last = advance(last, partials(map(facts, batch), seen))
     return last
 
 

@@ -14,8 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 SCHEMA = (
     "event_id string, exchange string, market string, symbol string, stream string, trade_id long, "
     "first_trade_id long, last_trade_id long, price decimal(28,8), qty decimal(28,8), side string, "
-    "event_time timestamp, trade_time timestamp, ingest_time timestamp, source string, raw string, "
-    "kafka_partition int, kafka_offset long"
+    "event_time timestamp, trade_time timestamp, ingest_time timestamp, source string, raw string"
 )
 MINUTE_US = 60_000_000
 
@@ -31,7 +30,6 @@ class Trade:
     symbol: str = "BTCUSDT"
     market: str = "spot"
     stream: str = "aggTrade"
-    offset: int = 0
 
     def row(self) -> tuple[Any, ...]:
         first = self.trade_id * 100
@@ -48,9 +46,12 @@ class Trade:
                 first,
                 first + self.singles - 1,
             ),
-            *(Decimal(self.price), Decimal(self.qty), self.side, moment, moment, moment, "SIMULATED", "{}", 0),
-            self.offset,
+            *(Decimal(self.price), Decimal(self.qty), self.side, moment, moment, moment, "SIMULATED", "{}"),
         )
+
+    @property
+    def event_id(self) -> str:
+        return f"binance:{self.market}:{self.symbol}:{self.stream}:{self.trade_id}"
 
     @property
     def is_sentinel(self) -> bool:
