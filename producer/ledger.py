@@ -16,9 +16,9 @@ from producer.events import TICK_STREAMS, Trade, event_prefix, record_key
 from producer.intervals import IntervalSet
 
 COUNTS: Final = ("received", "delivered", "rejected", "duplicates", "conflicts", "sampled_out", "ignored")
-# Recent payloads kept to tell a repeat from a conflict: two generations of 2^13 trades of about 0.5 KiB, 8 MiB. The worst
-# second ever seen had 2,466 frames, so this reaches back 3 s at that rate and 40 s at the usual one; repeats come at
-# once or from the overlap of two connections (1 to 2 s). Four times as many cost 8 % CPU in cache misses (measured).
+# Recent payloads kept to tell a repeat from a conflict: two generations of 2^13 trades of about 0.5 KiB, 8 MiB. The
+# worst second ever seen had 2,466 frames, so this reaches back 3 s at that rate and 40 s at the usual one; repeats
+# come at once or from the overlap of two connections (1 to 2 s). Four times as many cost 8 % CPU in cache misses.
 RECENT: Final = 1 << 13
 
 

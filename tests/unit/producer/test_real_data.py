@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter, defaultdict
@@ -71,6 +72,16 @@ def read(name, symbol=None):
             yield source.format.parse(raw.decode())
 
 
+def digest(trades):
+    """Return the SUMMARY's hash: a line `symbol,id,price,qty,time in us,1 if the buyer is maker` a record."""
+    rows = (
+        f"{t.symbol},{t.trade_id},{from_bytes(t.price).normalize():f},{from_bytes(t.qty).normalize():f},{t.trade_us},"
+        f"{int(t.side == 'SELL')}\n"
+        for t in trades
+    )
+    return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
 def test_every_capture_has_a_test():
     files = {str(path.relative_to(DATA)) for path in DATA.rglob("*") if path.is_file()}
     assert files - {"README.md", "SUMMARY.json"} == {*SUMMARY, *REFUSED, *SAMPLES, *UNWANTED, *MADE_UP}
@@ -98,6 +109,7 @@ def test_counts_are_those_of_the_summary(name):
     )
     minutes = {(trade.symbol, trade.trade_us // 60_000_000) for trade in trades}
     assert len(minutes) == expected["bars_1m"]
+    assert digest(trades) == expected["sha256_of_records"]
     lines = expected.get("lines_by_stream")
     if lines is not None:
         is_header = lambda stream: stream in ("(connect line)", "(blank line)")  # noqa: E731
