@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
@@ -9,10 +10,11 @@ import pytest
 
 from compose import health
 from compose.prepare import image_secrets, write_all
-from compose.provision import steps_of
+from compose.provision import prepare_folders, steps_of
+from stack.engine.context import ServiceContext
 from stack.engine.lifecycle import catalog
 from stack.engine.secrets import GENERATORS, read_secrets
-from tickhouse.settings import REPO
+from tickhouse.settings import REPO, load_settings
 
 SECRETS = {name: f"value-of-{name}" for name in GENERATORS}
 
@@ -99,3 +101,33 @@ def test_no_provision_step_of_the_native_stack_is_forgotten() -> None:
 @pytest.mark.parametrize("subject", ["http://127.0.0.1:9/ping", "scheduler"])
 def test_what_does_not_answer_is_not_well(subject: str) -> None:
     assert not health.is_well(subject, "http://127.0.0.1:9")
+
+
+def test_provision_writes_airflows_logins_for_the_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TICKHOUSE_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_ADMIN_PASSWORD", "for-admin")
+    monkeypatch.setenv("AIRFLOW_VIEWER_PASSWORD", "for-analyst")
+
+    prepare_folders(ServiceContext(catalog()["airflow"], load_settings()))
+
+    logins = tmp_path / "conf" / "airflow" / "passwords.json"
+    assert json.loads(logins.read_text()) == {"admin": "for-admin", "analyst": "for-analyst"}
+    assert stat.S_IMODE(logins.stat().st_mode) == 0o600
+
+
+def test_provision_renders_no_file_of_a_server_that_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKHOUSE_HOME", str(tmp_path))
+
+    prepare_folders(ServiceContext(catalog()["kafka"], load_settings()))
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_logins_are_where_the_composed_airflow_looks(document: dict[str, dict[str, str]]) -> None:
+    native = catalog()["airflow"].files[0].target
+    home = str(document["x-our-image"]["volumes"][0]).partition(":")[2]
+
+    composed = document["x-airflow-environment"]["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]
+    assert composed == native.replace("{{ conf }}", f"{home}/conf/airflow")

@@ -144,7 +144,8 @@ def test_every_page_is_in_the_index() -> None:
     index = REPO / "docs" / "README.md"
     linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index.read_text())}
 
-    assert {page for page in (REPO / "docs").rglob("*.md") if page != index} <= linked
+    unlinked = {page for page in (REPO / "docs").rglob("*.md") if not linked & {page, page.parent}}
+    assert unlinked == {index}
 
 
 def test_hooks_call_the_tools_of_the_environment() -> None:
