@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from io import BytesIO
-from types import SimpleNamespace
 from typing import Any, Final, TypeAlias, cast
 
 import fastavro
@@ -13,6 +12,7 @@ from fastavro import schemaless_writer
 
 from producer.events import Tick, Trade, event_prefix
 from producer.frames import tick_values
+from producer.varint import length, varint
 from schemas import load, without_logical_types
 from tickhouse.errors import RejectedRecord
 
@@ -33,59 +33,44 @@ _TICK_EMPTY: Final[dict[str, Any]] = {
 _CONSTANT: Final = ("exchange", "market", "stream", "symbol")
 
 
-def _stream_schema(size: int) -> Any:
-    """Return the schema of a trade with `_CONSTANT` as one `fixed` of `size` bytes: same bytes, three writes less."""
-    document = cast("dict[str, Any]", without_logical_types("trade"))
-    fields = []
-    for field in document["fields"]:
-        if field["name"] == _CONSTANT[0]:
-            fields.append({"name": "constant", "type": {"type": "fixed", "name": "Constant", "size": size}})
-        elif field["name"] not in _CONSTANT:
-            fields.append(field)
-    return fastavro.parse_schema({**document, "fields": fields})
-
-
 def _string(text: str) -> bytes:
     """Return a string as Avro writes it."""
-    buffer = BytesIO()
-    schemaless_writer(buffer, "string", text)
-    return buffer.getvalue()
+    encoded = text.encode()
+    return length(len(encoded)) + encoded
+
+
+_BUY: Final = _string("BUY")
+_SELL: Final = _string("SELL")
 
 
 class Encoder:
-    """Writes the trades and ticks of one market; holds buffers, so one encoder a thread."""
+    """Writes the trades and ticks of one market."""
 
     def __init__(self, market: str, *, trade_schema_id: int, tick_schema_id: int) -> None:
         self.market = market
         self._trade = struct.pack(">bI", 0, trade_schema_id)
         self._tick = struct.pack(">bI", 0, tick_schema_id)
-        self._schemas: dict[int, Any] = {}
 
     def trades(self, symbol: str, stream: str, source: str) -> EncodeTrade:
-        """Return what encodes the trades of one stream: (event id, trade, ingest µs, raw) to a framed value."""
+        """Return what encodes the trades of one stream: (event id, trade, ingest µs, raw) to a framed value.
+
+        The fields stand in the order of trade.avsc; fastavro is too dear here (see `producer.varint`).
+        """
         values = {"exchange": EXCHANGE, "market": self.market, "stream": stream, "symbol": symbol}
-        constant = b"".join(_string(values[name]) for name in _CONSTANT)
-        schema = self._schemas.get(len(constant)) or _stream_schema(len(constant))
-        self._schemas[len(constant)] = schema  # one a length, not one a symbol
-        header = self._trade
-        # fastavro hands over the whole record in one write: a list takes it without the seeks of a BytesIO.
-        parts: list[bytes] = []
-        sink = cast("Any", SimpleNamespace(write=parts.append))
+        header, origin, join = self._trade, _string(source), b"".join
+        constant = join(_string(values[name]) for name in _CONSTANT)
 
         def encode(event_id: str, trade: Trade, ingest_us: int, raw: str) -> bytes:
-            schemaless_writer(
-                sink,
-                schema,
-                {
-                    "event_id": event_id, "constant": constant, "trade_id": trade.trade_id,
-                    "first_trade_id": trade.first_trade_id, "last_trade_id": trade.last_trade_id,
-                    "price": trade.price, "qty": trade.qty, "side": trade.side, "event_time": trade.event_us,
-                    "trade_time": trade.trade_us, "ingest_time": ingest_us, "source": source, "raw": raw,
-                },
+            name, frame, price, qty = event_id.encode(), raw.encode(), trade.price, trade.qty
+            return join(
+                (
+                    header, length(len(name)), name, constant,
+                    varint(trade.trade_id), varint(trade.first_trade_id), varint(trade.last_trade_id),
+                    length(len(price)), price, length(len(qty)), qty, _BUY if trade.side == "BUY" else _SELL,
+                    varint(trade.event_us), varint(trade.trade_us), varint(ingest_us),
+                    origin, length(len(frame)), frame,
+                )
             )  # fmt: skip
-            value = header + b"".join(parts)
-            parts.clear()
-            return value
 
         return encode
 
