@@ -220,6 +220,9 @@ class Intake:
             self._dead_letter(line, error, origin, None, stream_name)
             return
         ledger = self.ledger(identity.symbol, identity.stream)
+        if identity.exchange_id in ledger.rejected:
+            ledger.count("duplicates")  # sent twice, or by REST after the WebSocket: one dead letter is enough
+            return
         if ledger.is_tick or ledger.judge(identity.exchange_id) is Verdict.DUPLICATE:
             ledger.count("rejected")
         else:

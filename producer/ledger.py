@@ -158,6 +158,14 @@ class StreamLedger:
         first = self.start_id if self.pass_seen is None and self.start_id is not None else 0
         return [hole for low, high in self.own.gaps() for hole in self.others.missing(max(low, first), high)]
 
+    def begin_at_first(self) -> None:
+        """Let the stream begin at the lowest id taken: what is missing behind it is a hole."""
+        self.settle()
+        first = next(iter(self.own), None)
+        if first is not None:
+            self.start_id = first[0]
+            self.is_dirty = True
+
     def _begin(self, number: int) -> None:
         if self.start_id is None:
             self.start_id = number
