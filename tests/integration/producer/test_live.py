@@ -132,9 +132,12 @@ def test_shutdown_notice_half_open_socket_and_limits(log, exchange, producers):
     assert '"why": "silent"' in producers.said()
 
 
-def test_new_symbols_are_picked_up(log, exchange, producers):
+def test_listed_symbols_are_taken_from_their_first_trade(log, exchange, producers):
     listed = {"kind": "new_symbol", "symbol": "TICKUSDT", "at_fraction": 0.3}
-    running = exchange(market(listed))
-    process = producers.start(running, "--symbols-every-s", "1")
-    eventually(lambda: any(":TICKUSDT:" in name for name in log.trade_ids()), timeout_s=60, every_s=1)
+    running = exchange(market(REPEATS, listed))
+    process = producers.start(running, "--symbols-every-s", "3")
+    eventually(lambda: has_all(log, running), timeout_s=TIMEOUT_S, every_s=1)
     assert producers.stop(process) == 0
+    assert any(":TICKUSDT:" in name for name in log.trade_ids())
+    assert_exactly_once(log, running)
+    assert_ledger_covers(log, running)

@@ -106,6 +106,14 @@ def test_rejected_id_counts_as_seen(outbox):
     assert counts(intake) == {"received": 3, "delivered": 2, "rejected": 1}
 
 
+def test_rejected_id_sent_twice_is_one_dead_letter(outbox):
+    intake = intake_on(outbox)
+    bad = agg(2, price="1.123456789")
+    intake.feed(lines(agg(1), bad, bad), ORIGIN)
+    assert len(outbox.letters()) == 1
+    assert counts(intake) == {"received": 3, "delivered": 1, "rejected": 1, "duplicates": 1}
+
+
 def test_unreadable_frames_are_dead_letters_under_their_hash(outbox):
     intake = intake_on(outbox)
     intake.feed(lines(b"\xff\xfe", b"{", b'{"result":null,"id":1}'), ORIGIN)
