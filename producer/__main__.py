@@ -15,7 +15,7 @@ import typer
 import uvloop
 
 from producer.events import TICK_STREAMS, TRADE_STREAMS, check_market, check_symbol
-from producer.live import Live, LiveOptions
+from producer.live import SYMBOLS_EVERY_S, Live, LiveOptions
 from producer.metrics import ProducerCollector, serve_metrics
 from producer.rest import RestClient
 from producer.runtime import DEFAULT_LINGER_MS, DEFAULT_SAMPLE_S, Writer, configure_logging, now_us, open_writer
@@ -46,7 +46,9 @@ def live(
     ),
     linger_ms: Annotated[int, typer.Option(min=0, help="How long a record waits for company.")] = DEFAULT_LINGER_MS,
     snapshot_s: Annotated[float, typer.Option(min=0.1, help="Ledger snapshot every so many s.")] = 5.0,
-    symbols_every_s: Annotated[float, typer.Option(min=1, help="Look for new symbols every so many s.")] = 300.0,
+    symbols_every_s: Annotated[
+        float, typer.Option(min=1, help="Seconds between looks for new symbols.")
+    ] = SYMBOLS_EVERY_S,
     silent_s: Annotated[float, typer.Option(min=1, help="No byte for so long: the connection is dead.")] = 60.0,
 ) -> None:
     """Take live streams until SIGTERM or SIGINT; then flush, write the ledger and exit 0."""
