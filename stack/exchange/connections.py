@@ -151,9 +151,7 @@ class Hub:
         """Register a new connection."""
         self.opened += 1
         now_s = self.clock()
-        connection = Connection(
-            self.opened, transport, is_combined=is_combined, is_micro=is_micro, opened_at_s=now_s
-        )
+        connection = Connection(self.opened, transport, is_combined=is_combined, is_micro=is_micro, opened_at_s=now_s)
         connection.next_ping_s = now_s + self.rules.ping_interval_s
         self.open_connections[connection.number] = connection
         return connection

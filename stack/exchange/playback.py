@@ -316,4 +316,3 @@ def progress(playback: Playback) -> dict[str, Any]:
         "connections": len(playback.hub.open_connections),
         "speed": playback.config.playback.speed,
     }
-

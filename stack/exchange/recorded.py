@@ -245,4 +245,3 @@ def _flag(price: int | None, qty: int | None) -> int:
     if price is None or qty is None:
         return OUT_OF_RANGE
     return NORMAL if price > 0 and qty > 0 else SENTINEL
-
