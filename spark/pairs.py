@@ -6,8 +6,6 @@ answer changes when symbols are listed or broken. The quote is the longest known
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
@@ -19,39 +17,20 @@ QUOTES = tuple(
             *("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USDS", "USD1", "PAX", "DAI", "AEUR", "EURI", "USD"),
             *("BTC", "ETH", "BNB", "TRX", "XRP", "DOGE", "DOT", "VAI", "IDRT", "BIDR", "BKRW", "BVND"),
             *("EUR", "GBP", "AUD", "TRY", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "JPY"),
-            *("MXN", "CZK", "COP", "IDR", "UST", "NXPC"),
+            *("MXN", "CZK", "COP", "IDR", "UST"),
         ),
         key=lambda quote: (-len(quote), quote),
     )
 )
 
 
-class Pair(NamedTuple):
-    """Base and quote asset."""
-
-    base: str
-    quote: str
-
-
-def split_symbol(symbol: str) -> Pair:
-    """Return base and quote of a symbol such as BTCUSDT, BTCUSDT_240927 or BTCUSD_PERP.
-
-    A symbol without a known quote keeps its whole name as base and an empty quote.
-    """
-    root = symbol.partition("_")[0]
-    for quote in QUOTES:
-        if root.endswith(quote) and len(root) > len(quote):
-            return Pair(root[: -len(quote)], quote)
-    return Pair(root, "")
-
-
 def quote_of(symbol: Column) -> Column:
-    """Return the quote asset of a symbol column, as `split_symbol` does, inside the JVM."""
+    """Return the quote asset of symbols such as BTCUSDT, BTCUSDT_240927 or BTCUSD_PERP; empty where none is known."""
     root = F.substring_index(symbol, "_", 1)
     return F.coalesce(F.regexp_extract(root, f"^.+?({'|'.join(QUOTES)})$", 1), F.lit(""))
 
 
 def base_of(symbol: Column) -> Column:
-    """Return the base asset of a symbol column, as `split_symbol` does, inside the JVM."""
+    """Return the base asset of a symbol column: what stands before the quote, or the whole name."""
     root = F.substring_index(symbol, "_", 1)
     return F.substring(root, F.lit(1), F.length(root) - F.length(quote_of(symbol)))

@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from spark import transforms
-from spark.pairs import base_of, quote_of, split_symbol
+from spark.pairs import base_of, quote_of
 from tests.unit.spark.trades import Trade, frame
 
 
@@ -41,7 +41,6 @@ def test_enriched_fields(spark: SparkSession) -> None:
         ("币安人生USDT", "币安人生", "USDT"),
     ],
 )
-def test_pairs_in_python_and_in_spark(spark: SparkSession, symbol: str, base: str, quote: str) -> None:
-    assert split_symbol(symbol) == (base, quote)
+def test_pairs(spark: SparkSession, symbol: str, base: str, quote: str) -> None:
     column = F.lit(symbol)
     assert tuple(spark.range(1).select(base_of(column), quote_of(column)).first() or ()) == (base, quote)
