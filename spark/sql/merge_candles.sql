@@ -1,19 +1,15 @@
--- Partials of the stage into their bars. The VWAP is the exact half-up quotient at 16 decimals,
+-- One round of the stage, no bar twice, into the bars. The VWAP is the exact half-up quotient at 16 decimals,
 -- floor((2 q 10^16 + v) / 2 v) / 10^16: rounding a numeric quotient would round twice, since division already picks a
 -- scale of its own.
 INSERT INTO market.candles_1m AS c (
     market, symbol, stream, open_time, open, high, low, close, volume, quote_volume, vwap, trades, agg_trades,
     taker_buy_volume, taker_buy_quote_volume, open_trade_id, close_trade_id, checksum)
 SELECT
-    market, symbol, stream, open_time,
-    (array_agg(open ORDER BY open_trade_id))[1], max(high), min(low),
-    (array_agg(close ORDER BY close_trade_id DESC))[1],
-    sum(volume), sum(quote_volume), div(2 * sum(quote_volume) * 1e16 + sum(volume), 2 * sum(volume)) * 1e-16,
-    sum(trades), sum(agg_trades), sum(taker_buy_volume), sum(taker_buy_quote_volume),
-    min(open_trade_id), max(close_trade_id), mod(sum(checksum), 18446744073709551616)
+    market, symbol, stream, open_time, open, high, low, close, volume, quote_volume,
+    div(2 * quote_volume * 1e16 + volume, 2 * volume) * 1e-16, trades, agg_trades,
+    taker_buy_volume, taker_buy_quote_volume, open_trade_id, close_trade_id, mod(checksum, 18446744073709551616)
 FROM stage
-WHERE agg_trades > 0
-GROUP BY market, symbol, stream, open_time
+WHERE round = %s AND agg_trades > 0
 ON CONFLICT (market, symbol, stream, open_time) DO UPDATE SET
     open = CASE WHEN excluded.open_trade_id < c.open_trade_id THEN excluded.open ELSE c.open END,
     close = CASE WHEN excluded.close_trade_id > c.close_trade_id THEN excluded.close ELSE c.close END,

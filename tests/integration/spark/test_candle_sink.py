@@ -83,6 +83,17 @@ def test_any_delivery_gives_the_bars_by_definition(settings: Settings, store: Ca
     assert store.seen()[stream] == [(1, 199)]
 
 
+def test_partials_of_one_bar_from_several_tasks_add_up(settings: Settings, store: CandleStore) -> None:
+    trades = [Trade(n, price=str(n * 7 % 10 + 1), symbol="TASKUSDT", singles=n) for n in range(1, 10)]
+    store.apply([row for task in range(3) for row in fresh(trades[task::3])])
+    (bar,) = bars(settings, "TASKUSDT").values()
+    expected = candle(trades)
+    expected["agg_trades"] = expected.pop("events")
+    expected["checksum"] %= 2**64
+    assert {name: bar[name] for name in expected} == expected
+    assert store.seen()[StreamKey("spot", "TASKUSDT", "aggTrade")] == [(1, 9)]
+
+
 def test_ids_applied_meanwhile_are_refused_whole(settings: Settings, store: CandleStore) -> None:
     one, two, three = (Trade(n, symbol="RACEUSDT") for n in (1, 2, 3))
     store.apply(fresh([one, three]))
