@@ -93,7 +93,7 @@ def test_kill_9_and_restart_leave_every_id_once(log, exchange, producers):
 
 def test_blocked_websocket_is_polled_by_rest_until_it_returns(log, exchange, producers):
     blocked = {"kind": "ws_blocked", "at_boot": True, "wall_s": 15}
-    running = exchange(market(blocked, speed=3, start="client"))
+    running = exchange(market(blocked, speed=8, start="client"))
     process = producers.start(running)
     polled = eventually(lambda: [r for r in log.trades() if r["source"] == "REST"], timeout_s=60, every_s=1)
     assert {record["symbol"] for record in polled} <= set(SYMBOLS)
