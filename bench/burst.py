@@ -1,0 +1,142 @@
+"""10,000 events a second for a minute from the exchange to the live producer: what of it is lost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+
+from bench.harness import Figures, at_most, rounded, say
+from bench.market import market_config
+from bench.pipeline import live_producer, producer_metrics
+from bench.stand import Exchange, Program, Stand, empty_topics, exchange, until
+from tickhouse.settings import Settings
+
+BOUND = at_most(0.0)
+EVENTS_A_SECOND, SECONDS = 10_000, 60
+SAMPLE_EVERY_S = 0.5
+DRAIN_S = 180.0
+
+
+def run(bench: Stand) -> Figures:
+    """Count offered ids, ids in Kafka and ids of open gaps."""
+    settings = bench.up("kafka", "registry")
+    empty_topics(settings)
+    seconds = bench.sized(SECONDS, 10)
+    config = {
+        "market": market_config(EVENTS_A_SECOND * seconds, seconds),
+        # In real time, as Binance does: who reads too slowly is cut, and must fill its gap.
+        "playback": {"speed": 1, "live_times": True, "start": "subscription", "start_after_s": 2, "slow_client": "cut"},
+    }
+    with exchange(bench, "burst", config) as market, live_producer(bench, "burst") as producer:
+        until(lambda: market.state()["state"] == "playing", "the market to play", timeout_s=60)
+        offered_at, drained, peaks = follow(market, producer, EVENTS_A_SECOND * seconds)
+        offered, account = offered_ids(market)
+        code = producer.end()
+    found = list(kafka_ids(settings))
+    in_kafka, gaps = set(found), open_gap_ids(settings)
+    lost = len(offered - in_kafka - gaps)
+    return {
+        "ours": lost, "floor": 0, "ratio": float(lost), "unit": "lost events", "failed": code != 0,
+        "offered": len(offered), "in_kafka": len(in_kafka), "repeats_in_kafka": len(found) - len(in_kafka),
+        "in_open_gaps": len(offered & gaps - in_kafka), "never_offered": len(in_kafka - offered),
+        "offered_per_s": rounded(len(offered) / offered_at),
+        "slow_clients_cut": account["counts"].get("slow_clients_cut", 0),
+        "drain_s": drained, **peaks, "producer_exit_code": code,
+        "producer_cpu_s": rounded(producer.usage.ru_utime + producer.usage.ru_stime),
+        "producer_peak_rss_mib": round(producer.usage.ru_maxrss / 1024),
+        "how": f"local exchange in real time, {EVENTS_A_SECOND} aggTrades/s (and tickers) for {seconds} s on one "
+        "connection to `producer live`; lost = offered ids (the exchange's account) - ids read from crypto.trades - "
+        "ids of open gaps; "
+        "drain_s: from the last frame offered to the last id sent and acknowledged (-1: not within "
+        f"{DRAIN_S:.0f} s); offered_per_s: what the exchange really managed on this machine",
+    }  # fmt: skip
+
+
+def follow(market: Exchange, producer: Program, expected: int) -> tuple[float, float, dict[str, float]]:
+    """Watch until all was offered and taken; return seconds of the offer, seconds of draining, and peaks."""
+    began, done_at = time.monotonic(), 0.0
+    peaks = {"max_inbox_frames": 0.0, "max_unacknowledged": 0.0, "peak_rss_mib_while_offered": 0.0}
+    process = psutil.Process(producer.process.pid)
+    while True:
+        producer.require_alive()
+        metrics, now = producer_metrics(), time.monotonic()
+        peaks["max_inbox_frames"] = max(peaks["max_inbox_frames"], metrics.get("queue_depth_frames", 0.0))
+        peaks["max_unacknowledged"] = max(peaks["max_unacknowledged"], metrics.get("lag_records", 0.0))
+        if not done_at:
+            rss = round(process.memory_info().rss / 2**20)
+            peaks["peak_rss_mib_while_offered"] = max(peaks["peak_rss_mib_while_offered"], rss)
+            if market.state()["state"] == "done":
+                done_at = now
+                say(f"    offered after {now - began:.1f} s; {peaks}")
+        elif is_drained(metrics, expected) or now - done_at > DRAIN_S:
+            is_late = now - done_at > DRAIN_S
+            return done_at - began, -1.0 if is_late else round(now - done_at, 1), peaks
+        time.sleep(SAMPLE_EVERY_S)
+
+
+def is_drained(metrics: dict[str, float], expected: int) -> bool:
+    """Return whether the producer sent every trade, nothing waits, and no gap is open."""
+    waiting = metrics.get("queue_depth_frames", 1) + metrics.get("lag_records", 1) + metrics.get("gaps_open", 1)
+    return waiting == 0 and metrics.get("delivered", 0.0) >= expected
+
+
+def offered_ids(market: Exchange) -> tuple[set[str], dict[str, Any]]:
+    """Return the event id of every trade that the exchange offered, and its account."""
+    from stack.exchange.truth import Truth
+
+    account = market.get("/tickhouse/truth")
+    return {trade.event_id for trade in Truth.from_document(account).trades()}, account
+
+
+def kafka_ids(settings: Settings) -> Iterator[str]:
+    """Yield the event id of every record of crypto.trades: the first field of its Avro, after 5 bytes of framing."""
+    for _, value in records(settings, "crypto.trades"):
+        size, at, shift = 0, 5, 0
+        while True:
+            byte = value[at]
+            size |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                break
+        size >>= 1  # zig-zag of a length, which is not negative
+        yield value[at : at + size].decode()
+
+
+def open_gap_ids(settings: Settings) -> set[str]:
+    """Return the event ids of all gaps that are not filled."""
+    latest: dict[bytes, dict[str, Any]] = {}
+    for key, value in records(settings, "crypto.gaps"):
+        latest[key] = json.loads(value)
+    return {
+        f"binance:{gap['market']}:{gap['symbol']}:{gap['stream']}:{number}"
+        for gap in latest.values()
+        if gap["state"] == "open"
+        for number in range(gap["first_id"], gap["last_id"] + 1)
+    }
+
+
+def records(settings: Settings, topic: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (key, value) of every record of a topic, with a client of our own."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer(
+        {"bootstrap.servers": settings.kafka_bootstrap_servers, "group.id": "bench", "enable.auto.commit": False}
+    )
+    try:
+        parts = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        ends = {part: consumer.get_watermark_offsets(TopicPartition(topic, part), timeout=30)[1] for part in parts}
+        left = {part for part, end in ends.items() if end > 0}
+        consumer.assign([TopicPartition(topic, part, 0) for part in left])
+        while left:
+            for message in consumer.consume(10_000, timeout=0.2):
+                if message.error() is not None:
+                    continue
+                if (message.offset() or 0) >= ends[message.partition() or 0] - 1:
+                    left.discard(message.partition() or 0)
+                yield message.key() or b"", message.value() or b""
+    finally:
+        consumer.close()

@@ -1,0 +1,79 @@
+"""Frames to measure with: of the seeded synthetic market, and of recordings where the machine has them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tickhouse.settings import REPO
+
+SEED = 20_240_808
+# Real captures lie beside the clone where there are any; they are read there and never copied.
+RECORDINGS = REPO.parent / "shared" / "data" / "ws"
+
+
+def market_config(events: int, length_s: int, **more: object) -> dict[str, object]:
+    """Return a market without odd events that are rejected: all of it must arrive."""
+    return {"seed": SEED, "events": events, "length_s": length_s, "bursts": [], "silent_minutes": {}, **more}
+
+
+def synthetic_frames(events: int) -> Iterator[bytes]:
+    """Yield the aggTrade frames of a combined stream, 24 symbols mixed in the order of time (about 230 bytes each)."""
+    from stack.exchange.connections import wrapped
+    from stack.exchange.frames import agg_trade
+    from stack.exchange.market import MarketConfig, trades
+
+    config = MarketConfig.model_validate(market_config(events, max(60, events // 160)))
+    for one in trades(config):
+        row = (one.agg_id, one.price, one.qty, one.first_id, one.last_id, one.time_us, one.is_buyer_maker)
+        yield wrapped(f"{one.symbol.lower()}@aggTrade", agg_trade(one.symbol, True, row, one.time_us, 1000)).encode()
+
+
+def write_frames(path: Path, frames: Iterator[bytes]) -> int:
+    """Write one frame a line and return how many."""
+    count = 0
+    with path.open("wb") as file:
+        for frame in frames:
+            file.write(frame + b"\n")
+            count += 1
+    return count
+
+
+def read_frames(path: Path) -> list[bytes]:
+    """Return the frames of a file."""
+    return path.read_bytes().splitlines()
+
+
+def recorded_frames(folder: Path = RECORDINGS) -> dict[str, list[str]]:
+    """Return the recorded frames that both Tickhouse and cryptofeed take, by kind: `aggTrade`, `bookTicker`.
+
+    cryptofeed knows aggregate trades only: single trades of the spot capture become aggregates of one, which is what
+    the exchange itself sends where nothing was aggregated. USD-M single trades are left out: their ids have holes.
+    """
+    found: dict[str, list[str]] = {"aggTrade": [], "bookTicker": []}
+    for path in sorted(folder.glob("cf_BINANCE*.ws.txt.gz")) + sorted(folder.glob("hft_spot_*.txt.gz")):
+        for frame in _frames_of(path):
+            text = _as_aggregate(frame) if '"e":"trade"' in frame else frame
+            kind = text[: text.find('"', 12)].partition("@")[2]
+            # USD-M book tickers carry an event time, and two of one millisecond are one event to us.
+            if kind in found and '"e":"bookTicker"' not in text:
+                found[kind].append(text)
+    return found
+
+
+def _frames_of(path: Path) -> Iterator[str]:
+    with gzip.open(path, "rt") as file:
+        for line in file:
+            at = line.find('{"stream":"')
+            if at > 0:
+                yield line[at:].rstrip("\n")
+
+
+def _as_aggregate(text: str) -> str:
+    number = json.loads(text)["data"]["t"]
+    text = text.replace('@trade"', '@aggTrade"', 1).replace('"e":"trade"', '"e":"aggTrade"', 1)
+    text = re.sub(rf'"t":{number},', f'"a":{number},', text, count=1)
+    return text.replace(',"T":', f',"f":{number},"l":{number},"T":', 1)
