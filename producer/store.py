@@ -70,6 +70,7 @@ class LedgerStore:
         self._ends: dict[str, dict[str, int]] = {}
         self._dlq_end = 0
         self._is_pass = writer.startswith("file:")
+        # Position and reason of the letters that earlier passes over the same file sent.
         self.letters: set[tuple[str, str]] = set()
 
     def load(self, gaps: GapBook | None = None) -> None:
@@ -140,7 +141,7 @@ class LedgerStore:
         for message in self._log.read(DEAD_LETTERS, {0: 0 if self._is_pass else start}):
             headers = {name: (text or b"").decode() for name, text in _headers(message.headers())}
             is_own = headers.get("writer") == self.writer
-            if is_own:
+            if is_own and self._is_pass:  # a file is read again from its first line; a socket never says the same twice
                 self.letters.add((headers.get("position", ""), headers.get("reason", "")))
             named = split_event_id((message.key() or b"").decode(errors="replace"))
             if named is not None and named[0] == self.market and headers.get("reason") != "conflict":

@@ -266,3 +266,18 @@ def test_ids_of_another_writer_make_no_hole():
     ledger = again.ledger("BTCUSDT", "aggTrade")
     assert list(ledger.own) == [(500, 501)]
     assert gaps.forgotten(ledger) == []
+
+
+def test_a_restarted_live_writer_still_sends_its_dead_letters():
+    outbox = FakeOutbox()
+    intake, store, gaps = writer_on(outbox)
+    intake.feed(lines(agg(1), agg(2, price="1.123456789"), b"{"), ORIGIN)
+    store.save(intake.ledgers.values(), gaps)
+    intake, _, _ = writer_on(outbox)
+    intake.feed(lines(agg(3), agg(4, price="1.123456789"), b"["), ORIGIN)
+    assert [headers["reason"] for _, _, headers in outbox.letters()] == [
+        "decimal_out_of_range",
+        "truncated",
+        "decimal_out_of_range",
+        "truncated",
+    ]
