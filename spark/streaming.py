@@ -171,7 +171,9 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         # Before the session: the driver to be replaced may still hold the UI's port.
-        Lease(stream_folder(settings), *jvm_lock(start_jvm())).acquire()
+        # Kept in a variable to the end: the JVM collects what Python lets go of, and closing the file frees the lock.
+        lease = Lease(stream_folder(settings), *jvm_lock(start_jvm()))
+        lease.acquire()
         spark = SparkSession.builder.appName("tickhouse-stream").getOrCreate()
         Application(spark, settings, stop).run()
         spark.stop()
