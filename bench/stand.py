@@ -23,7 +23,7 @@ from stack.engine.portmap import listeners
 from tickhouse.settings import REPO, Settings, load_settings, ports
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # re-exported without __all__
+    from confluent_kafka.admin import AdminClient
 
 # Below Linux's range of ports for outgoing connections, apart from those of stacks started by hand and of the tests.
 PORT_BASES = range(26_100, 28_000, 100)
