@@ -12,7 +12,7 @@ from fastavro import schemaless_writer
 
 from producer.events import Tick, Trade, event_prefix
 from producer.frames import tick_values
-from producer.varint import length, varint
+from producer.varint import LENGTHS, length, varint
 from schemas import load, without_logical_types
 from tickhouse.errors import RejectedRecord
 
@@ -62,11 +62,13 @@ class Encoder:
 
         def encode(event_id: str, trade: Trade, ingest_us: int, raw: str) -> bytes:
             name, frame, price, qty = event_id.encode(), raw.encode(), trade.price, trade.qty
+            first, last = trade.first_trade_id, trade.last_trade_id
+            first_bytes = varint(first)
             return join(
                 (
-                    header, length(len(name)), name, constant,
-                    varint(trade.trade_id), varint(trade.first_trade_id), varint(trade.last_trade_id),
-                    length(len(price)), price, length(len(qty)), qty, _BUY if trade.side == "BUY" else _SELL,
+                    header, LENGTHS[len(name)], name, constant,
+                    varint(trade.trade_id), first_bytes, first_bytes if first == last else varint(last),
+                    LENGTHS[len(price)], price, LENGTHS[len(qty)], qty, _BUY if trade.side == "BUY" else _SELL,
                     varint(trade.event_us), varint(trade.trade_us), varint(ingest_us),
                     origin, length(len(frame)), frame,
                 )

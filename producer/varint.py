@@ -45,10 +45,11 @@ def varint(number: int) -> bytes:
     return _upper.get(zigzag) or _remembered(zigzag)
 
 
-# Lengths of the values of a trade; a longer frame than any the exchange sends is counted out.
-_LENGTHS: Final = tuple(varint(length) for length in range(4096))
+# Lengths of a trade's values, for the hot path to look into without a call; a longer frame than any the exchange sends
+# is counted out.
+LENGTHS: Final = tuple(varint(length) for length in range(4096))
 
 
 def length(size: int) -> bytes:
     """Return the length prefix of a string or bytes."""
-    return _LENGTHS[size] if size < len(_LENGTHS) else varint(size)
+    return LENGTHS[size] if size < len(LENGTHS) else varint(size)
