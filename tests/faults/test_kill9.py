@@ -176,8 +176,8 @@ def test_one_driver_wrote_at_any_moment(market: Market) -> None:
 
 
 @pytest.mark.xfail(
-    reason="a scheduler whose database was killed may wait for the streaming task for ever: LocalExecutor ends by waiting "
-    "for its tasks, and that one never ends; the stores are right, but nothing new is scheduled until `tickhouse up`",
+    reason="a scheduler whose database was killed may wait for the streaming task for ever: LocalExecutor ends by "
+    "waiting for its tasks, and that one never ends; the stores are right, but nothing new is scheduled",
     strict=False,
 )
 def test_airflow_still_schedules(market: Market) -> None:
