@@ -211,6 +211,11 @@ class Program:
         """Return the end of what it wrote."""
         return self.log.read_text(errors="replace")[-2000:]
 
+    def peak_rss_mib(self) -> int:
+        """Return the most memory it has held so far; `usage` would tell ours at the fork, when that was more."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
     def require_alive(self) -> None:
         """Check that it still runs.
 
