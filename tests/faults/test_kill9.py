@@ -175,11 +175,6 @@ def test_one_driver_wrote_at_any_moment(market: Market) -> None:
     assert lock_holders(market.stream) == {driver.pid}
 
 
-@pytest.mark.xfail(
-    reason="a scheduler whose database was killed may wait for the streaming task for ever: LocalExecutor ends by "
-    "waiting for its tasks, and that one never ends; the stores are right, but nothing new is scheduled",
-    strict=False,
-)
 def test_airflow_still_schedules(market: Market) -> None:
     assert commit_lake(market.settings)["id"]
     health = {one["name"]: one["health"] for one in tickhouse("status")["services"] if one["health"] != "stopped"}

@@ -90,7 +90,8 @@ class LeaseWatch:
     def sample(self) -> None:
         """Look once."""
         self.samples += 1
-        holders, record = lock_holders(self.stream), lease_record(self.stream)
+        record = lease_record(self.stream)
+        holders = lock_holders(self.stream)  # after the record: who wrote it had the lock before
         if len(holders) > 1:
             self.violations.append(f"{holders} hold the lock together")
         if record is None or (self.history and record == self.history[-1]):
