@@ -28,13 +28,14 @@ def tree(pid: int) -> list[psutil.Process]:
 def orphans() -> list[psutil.Process]:
     """Return processes of this home that its supervisord does not stand above, parents first.
 
-    Known by the marker in their environment (inherited down to Spark and task processes) or by the recorded
-    process id (a server that rewrites its title also overwrites the environment that can be read).
+    Known by the marker in their environment (inherited down to Spark and task processes), by the recorded process id
+    (a server that rewrites its title also overwrites the environment that can be read), or by the folder that such a
+    server's children work in (the workers of an Airflow scheduler that was killed).
     """
     supervisor = supervisor_pid()
     kept = {process.pid for process in tree(supervisor)} if supervisor else set()
     kept |= {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found = [*_marked(), *_recorded()]
+    found = [*_marked(), *_recorded(), *_retitled()]
     everything = {process.pid: process for one in found for process in tree(one.pid)}
     return [process for pid, process in sorted(everything.items()) if pid not in kept and not is_gone(pid)]
 
@@ -63,6 +64,24 @@ def end(processes: Iterable[psutil.Process]) -> None:
 def _marked() -> list[psutil.Process]:
     mark = f"{MARKER}={home()}".encode()
     return [process for process in psutil.process_iter() if mark in _environment(process.pid).split(b"\0")]
+
+
+def _retitled() -> list[psutil.Process]:
+    data = str(home() / "data") + os.sep
+    found = (process for process in psutil.process_iter() if _folder(process.pid).startswith(data))
+    return [process for process in found if _has_no_environment(process.pid)]
+
+
+def _has_no_environment(pid: int) -> bool:
+    # Whoever works in there by hand, a shell above all, has an environment that can be read.
+    return b"=" not in _environment(pid)
+
+
+def _folder(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    except OSError:  # it ended, or is not ours
+        return ""
 
 
 def _environment(pid: int) -> bytes:

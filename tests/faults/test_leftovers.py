@@ -1,0 +1,44 @@
+"""What a killed parent leaves behind, and `down` has to find."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from stack.engine.leftovers import orphans
+
+pytestmark = pytest.mark.faults
+
+# As the workers of Airflow's scheduler do: the title is written over the environment that can be read.
+RETITLED = (
+    "import setproctitle, signal; setproctitle.setproctitle('worker <idle>'); print('up', flush=True); signal.pause()"
+)
+PLAIN = "import signal; print('up', flush=True); signal.pause()"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TICKHOUSE_HOME", str(tmp_path))
+    (tmp_path / "data" / "airflow").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("code", "folder", "is_ours"),
+    [(RETITLED, "data/airflow", True), (PLAIN, "data/airflow", False), (RETITLED, ".", False)],
+    ids=["worker of a killed scheduler", "somebody who looks at the data", "another program with a title"],
+)
+def test_retitled_worker_is_found_by_its_folder(home: Path, code: str, folder: str, is_ours: bool) -> None:
+    with ExitStack() as ended:
+        child = ended.enter_context(
+            subprocess.Popen([sys.executable, "-c", code], cwd=home / folder, stdout=subprocess.PIPE, text=True)
+        )
+        ended.callback(child.kill)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+
+        assert (child.pid in [process.pid for process in orphans()]) is is_ours
