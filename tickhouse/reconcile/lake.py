@@ -88,6 +88,20 @@ class Lake:
         except (OSError, ValueError, KeyError) as error:
             raise self._unavailable(f"{path}: {error!r}") from error
 
+    def files(self, folder: str) -> list[str]:
+        """Return the paths of all Parquet files below a folder, sorted; none when there is no such folder.
+
+        Raises:
+            StoreUnavailable: The lake does not answer or has no such ref.
+        """
+        selector = FileSelector(f"{self._root}/{folder}", recursive=True, allow_not_found=True)
+        try:
+            infos = self._files.get_file_info(selector)
+        except OSError as error:
+            raise self._unavailable(str(error)) from error
+        paths = (info.path[len(self._root) + 1 :] for info in infos if info.type == FileType.File)
+        return sorted(path for path in paths if path.endswith(".parquet"))
+
     def table(self, path: str, columns: list[str]) -> pa.Table | None:
         """Return columns of one file, by its path inside the ref; None when there is no such file.
 
@@ -171,14 +185,14 @@ def _hour(hours: int) -> str:
 def _plain_column(name: str, column: pa.ChunkedArray) -> list[Any]:
     """Return a column as Python values: decimals unscaled, times in microseconds."""
     if name in _DECIMALS:
-        return _unscaled(column.cast(pa.decimal128(28, 8)))
+        return unscaled(column.cast(pa.decimal128(28, 8)))
     if name in _TIMES:
         column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     values: list[Any] = column.to_pylist()
     return values
 
 
-def _unscaled(column: pa.ChunkedArray) -> list[int]:
+def unscaled(column: pa.ChunkedArray) -> list[int]:
     """Return decimals in units of their last place, from Arrow's 16 little-endian bytes each: no Decimal is made."""
     numbers: list[int] = []
     for chunk in column.chunks:
