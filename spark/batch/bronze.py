@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from datetime import date
 from typing import Any
 
 from spark.batch.files import LakeFiles
+from tickhouse.days import Days, day_of
 
 MANIFESTS = "bronze/_manifests/trades"
-_DATE = re.compile(r"/date=(\d{4}-\d{2}-\d{2})/")
 # A manifest is one small request: the wait is the network's, so threads help where cores do not.
 _READERS = 8
 
@@ -41,11 +40,11 @@ def named_files(files: LakeFiles) -> list[BronzeFile]:
 
 def _files_of(manifest: dict[str, Any]) -> Iterator[BronzeFile]:
     for entry in manifest["files"]:
-        day = _DATE.search(f"/{entry['path']}")
-        if day:
-            yield BronzeFile(entry["path"], entry["rows"], date.fromisoformat(day[1]))
+        day = day_of(entry["path"])
+        if day is not None:
+            yield BronzeFile(entry["path"], entry["rows"], day)
 
 
-def of_days(named: Iterable[BronzeFile], first: date, last: date) -> list[str]:
-    """Return the paths of the files of the days from `first` to `last`, both included."""
-    return [one.path for one in named if first <= one.date <= last]
+def of_days(named: Iterable[BronzeFile], days: Days) -> list[str]:
+    """Return the paths of the files of these days."""
+    return [one.path for one in named if one.date in days]

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +28,7 @@ from spark.batch.bronze import BronzeFile, named_files, of_days
 from spark.batch.candles import CANDLE, INTERVALS_S
 from spark.batch.files import LakeFiles, read, to_parquet, write_hours
 from spark.batch.silver import BRONZE, SILVER, silver_of
+from tickhouse.days import ONE_DAY, Days, day_of, midnight
 from tickhouse.errors import ConfigurationError, TickhouseError
 from tickhouse.settings import load_settings
 
@@ -41,28 +41,6 @@ VOLATILITY = {
 }
 # Gold of so many days is made in one pass: 30 days of 1,440 minutes and 25 symbols are a million rows of 1m candles.
 DAYS_A_PASS = 30
-ONE_DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Days:
-    """Event days from `first` to `last`, both included."""
-
-    first: date
-    last: date
-
-    def __iter__(self) -> Iterator[date]:
-        return (self.first + number * ONE_DAY for number in range((self.last - self.first).days + 1))
-
-    def passes(self) -> Iterator[Days]:
-        """Yield the days in pieces of at most `DAYS_A_PASS`."""
-        for start in range(0, (self.last - self.first).days + 1, DAYS_A_PASS):
-            first = self.first + start * ONE_DAY
-            yield Days(first, min(self.last, first + (DAYS_A_PASS - 1) * ONE_DAY))
-
-    def months(self) -> list[date]:
-        """Return the first day of every month they lie in."""
-        return sorted({day.replace(day=1) for day in self})
 
 
 class Batch:
@@ -86,21 +64,21 @@ class Batch:
             StoreUnavailable: The lake does not answer.
         """
         named = named_files(self._files)
-        if not of_days(named, days.first, days.last):
+        if not of_days(named, days):
             raise ConfigurationError(
                 f"Bronze of {self._files.root} has no trade from {days.first} to {days.last}.",
                 safe="Nothing was written.",
                 next_command="tickhouse status",
             )
         counts: dict[str, int] = {}
-        for part in days.passes():
+        for part in days.passes(DAYS_A_PASS):
             for table, rows in {**self.silver(named, part), **self.gold(named, part)}.items():
                 counts[table] = counts.get(table, 0) + rows
         return counts | self.months(days)
 
     def silver(self, named: Sequence[BronzeFile], days: Days) -> dict[str, int]:
         """Write silver of the days; return its rows."""
-        paths = of_days(named, days.first, days.last)
+        paths = of_days(named, days)
         hours = len({path.rpartition("/")[0] for path in paths})
         written: list[dict[str, Any]] = []
         if paths:
@@ -124,7 +102,7 @@ class Batch:
         return counts
 
     def _tables(self, traded: DataFrame, days: Days, until: datetime) -> dict[str, DataFrame]:
-        since = _midnight(days.first)
+        since = midnight(days.first)
         carried = self._carried(days.first)
         made: dict[str, DataFrame] = {}
         for interval, seconds in INTERVALS_S.items():
@@ -142,9 +120,9 @@ class Batch:
 
     def _carried(self, first: date) -> DataFrame | None:
         """Return the daily bars of the newest day before `first`: their closes open a day that begins silent."""
-        days = [path for path in self._files.listing("gold/candles_1d") if _day_of(path) < first]
-        newest = [path for path in days if _day_of(path) == max(map(_day_of, days))]
-        return read(self._spark, self._files, newest, CANDLE, 1) if newest else None
+        paths = {day_of(path): path for path in self._files.listing("gold/candles_1d")}
+        newest = max((day for day in paths if day is not None and day < first), default=None)
+        return None if newest is None else read(self._spark, self._files, [paths[newest]], CANDLE, 1)
 
     def months(self, days: Days) -> dict[str, int]:
         """Write the months of the days from all their days in gold; return the rows."""
@@ -183,19 +161,11 @@ class Batch:
 
 def _until(traded: DataFrame, named: Sequence[BronzeFile], days: Days) -> datetime:
     """Return where silent intervals end: at the end of the days when the lake has later ones, else with the market."""
-    end = _midnight(days.last + ONE_DAY)
+    end = midnight(days.last + ONE_DAY)
     if any(one.date > days.last for one in named):
         return end
     newest = traded.agg(F.unix_seconds(F.max("open_time")).alias("at")).collect()[0]["at"]
     return end if newest is None else datetime.fromtimestamp(newest + INTERVALS_S["1m"], UTC)
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def _day_of(path: str) -> date:
-    return date.fromisoformat(path.split("date=")[1][:10])
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, Days]:

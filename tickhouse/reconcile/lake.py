@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, FileType, S3FileSystem
 
@@ -115,6 +116,32 @@ class Lake:
             return None
         except (OSError, pa.ArrowInvalid) as error:
             raise self._unavailable(f"{path}: {error}") from error
+
+    def rows(self, path: str) -> int | None:
+        """Return the rows of one file by its footer; None when it is no whole Parquet file.
+
+        Raises:
+            StoreUnavailable: The lake does not answer.
+        """
+        try:
+            with self._files.open_input_file(f"{self._root}/{path}") as source:
+                return int(pq.ParquetFile(source).metadata.num_rows)
+        except (FileNotFoundError, pa.ArrowInvalid):
+            return None
+        except OSError as error:
+            raise self._unavailable(f"{path}: {error}") from error
+
+    def dataset(self, paths: Sequence[str], partitioning: ds.Partitioning) -> ds.Dataset:
+        """Return files of the ref as one dataset; nothing but the first file's footer is read yet.
+
+        Raises:
+            StoreUnavailable: The lake does not answer.
+        """
+        try:
+            whole = [f"{self._root}/{path}" for path in paths]
+            return ds.dataset(whole, filesystem=self._files, format="parquet", partitioning=partitioning)
+        except OSError as error:
+            raise self._unavailable(str(error)) from error
 
     def _unavailable(self, why: str) -> StoreUnavailable:
         return StoreUnavailable(

@@ -11,8 +11,9 @@ from pyarrow.fs import LocalFileSystem
 from pyspark.sql import SparkSession
 
 from spark.batch.files import LakeFiles
-from spark.batch.job import Batch, Days, parse
+from spark.batch.job import Batch, parse
 from tests.lakes import bronze_files, contents, rows_of, write
+from tickhouse.days import Days
 from tickhouse.errors import ConfigurationError
 from tickhouse.reconcile import gold
 from tickhouse.reconcile.lake import Lake
@@ -24,7 +25,9 @@ THE_8TH, THE_9TH = date(2024, 8, 8), date(2024, 8, 9)
 BTC = StreamKey("spot", "BTCUSDT", "aggTrade")
 
 
-def trade(number: int, time_us: int, price: int = 10**8, qty: int = 10**8, key: StreamKey = BTC, singles: int = 1):
+def trade(
+    number: int, time_us: int, price: int = 10**8, qty: int = 10**8, key: StreamKey = BTC, *, singles: int = 1
+) -> Trade:
     first = number * 10
     return Trade(key, number, first, first + singles - 1, price, qty, "BUY" if number % 3 else "SELL", time_us)
 
@@ -104,7 +107,7 @@ def test_command_lines() -> None:
 
 
 def test_long_ranges_go_in_passes() -> None:
-    parts = list(Days(date(2024, 1, 1), date(2024, 3, 5)).passes())
+    parts = list(Days(date(2024, 1, 1), date(2024, 3, 5)).passes(30))
     assert [(str(part.first), str(part.last)) for part in parts] == [
         ("2024-01-01", "2024-01-30"), ("2024-01-31", "2024-02-29"), ("2024-03-01", "2024-03-05"),
     ]  # fmt: skip
