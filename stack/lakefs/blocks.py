@@ -18,6 +18,7 @@ class BlockStore(Protocol):
     """Stores immutable blocks under addresses it makes up."""
 
     kind: str
+    place: str
     temporary: Path
 
     def keep(self, temporary: Path, namespace: str) -> str:
@@ -61,6 +62,7 @@ class LocalBlocks:
     """
 
     kind = "local"
+    place = "local"
 
     def __init__(self, root: Path) -> None:
         self._root = root / "blocks"

@@ -50,6 +50,8 @@ class S3Blocks:
         self.temporary = root / "tmp"
         clear_folder(self.temporary)
         self._bucket = bucket
+        # Without the address: the same store may be reached by another one.
+        self.place = f"s3 bucket {bucket}"
         settings = Config(s3={"addressing_style": "path"}, retries={"mode": "standard"}, max_pool_connections=16)
         self._client = boto3.client("s3", endpoint_url=endpoint, config=settings, region_name="us-east-1")
         try:
