@@ -1,7 +1,7 @@
 -- One row a market and day: the daily tables against the daily candles.
 WITH
 days AS (
-    SELECT market, symbol, "date", open, close, agg_trades FROM candles_1d
+    SELECT market, symbol, "date", open_time, open, close, agg_trades FROM candles_1d
 ),
 movers AS (
     SELECT
@@ -11,7 +11,7 @@ movers AS (
             OR (m.open, m.close) IS DISTINCT FROM (d.open, d.close) AND m.symbol IS NOT NULL) AS wrong_changes,
         count(DISTINCT rank_gain) AS gain_places, coalesce(max(rank_gain), 0) AS last_gain,
         count(DISTINCT rank_loss) AS loss_places, coalesce(max(rank_loss), 0) AS last_loss
-    FROM days AS d LEFT JOIN top_movers AS m USING (market, symbol, "date")
+    FROM days AS d LEFT JOIN top_movers AS m USING (market, symbol, open_time)
     GROUP BY ALL
 ),
 disorder AS (
@@ -25,7 +25,7 @@ swings AS (
         d.market, d."date", count(*) AS symbols, count(v.symbol) AS volatilities,
         count(*) FILTER (v.variance < 0 OR v.volatility < 0 OR v.span < 0) AS negative,
         count(*) FILTER (abs(v.volatility::DOUBLE * v.volatility::DOUBLE - v.variance::DOUBLE) > 1e-9) AS wrong_roots
-    FROM days AS d LEFT JOIN volatility AS v USING (market, symbol, "date")
+    FROM days AS d LEFT JOIN volatility AS v USING (market, symbol, open_time)
     GROUP BY ALL
 ),
 sessions AS (

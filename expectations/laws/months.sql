@@ -20,5 +20,5 @@ SELECT
     m.variance::VARCHAR AS variance, coalesce(v.variance, 0)::DECIMAL(38, 24)::VARCHAR AS variance_of_days,
     m.days_traded, d.days_traded AS days_with_trades,
     m.last_date::VARCHAR AS last_date, d.last_date::VARCHAR AS last_day
-FROM monthly AS m FULL JOIN days AS d USING (market, symbol, "month")
+FROM (SELECT * EXCLUDE (open_time), open_time::DATE AS "month" FROM monthly) AS m FULL JOIN days AS d USING (market, symbol, "month")
     LEFT JOIN variances AS v USING (market, symbol, "month")

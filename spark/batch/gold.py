@@ -9,11 +9,11 @@ from spark.batch.candles import SYMBOL
 from spark.batch.exact import quotient_column, root_column, squared_return_column
 from spark.pairs import quote_of
 
-DAY = (*SYMBOL, "date")
+DAY = (*SYMBOL, "open_time")
 
 
-def _date() -> Column:
-    return F.to_date("open_time").alias("date")
+def _midnight() -> Column:
+    return F.date_trunc("day", "open_time").alias("open_time")
 
 
 def _traded() -> Column:
@@ -30,11 +30,11 @@ def top_movers(days: DataFrame) -> DataFrame:
         days: 1d candles.
     """
     moved = days.where("agg_trades > 0").select(
-        *SYMBOL, _date(), quote_of(F.col("symbol")).alias("quote"), "open", "close", "quote_volume", "trades",
+        *DAY, quote_of(F.col("symbol")).alias("quote"), "open", "close", "quote_volume", "trades",
         quotient_column(F.col("close") - F.col("open"), F.col("open"), 8).alias("change"),
     )  # fmt: skip
-    market = Window.partitionBy("market", "date")
-    turnover = Window.partitionBy("market", "date", "quote").orderBy(F.desc("quote_volume"), "symbol")
+    market = Window.partitionBy("market", "open_time")
+    turnover = Window.partitionBy("market", "open_time", "quote").orderBy(F.desc("quote_volume"), "symbol")
     return moved.select(
         "*",
         F.row_number().over(market.orderBy(F.desc("change"), "symbol")).alias("rank_gain"),
@@ -55,7 +55,7 @@ def volatility(minutes: DataFrame) -> DataFrame:
     before = F.lag("close").over(Window.partitionBy(*SYMBOL, F.to_date("open_time")).orderBy("open_time"))
     squares = minutes.withColumn("before", before).select(
         *SYMBOL,
-        _date(),
+        _midnight(),
         "agg_trades",
         "high",
         "low",
@@ -80,9 +80,9 @@ def vwap(hours: DataFrame) -> DataFrame:
     day = Window.partitionBy(*SYMBOL, F.to_date("open_time")).orderBy("open_time")
     so_far = day.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     sums = {name: F.sum(name).over(so_far).cast(hours.schema[name].dataType) for name in ("quote_volume", "volume")}
-    session = hours.select(*SYMBOL, _date(), "open_time", "vwap", *(sums[name].alias(name) for name in sums))
+    session = hours.select(*SYMBOL, "open_time", "vwap", *(sums[name].alias(name) for name in sums))
     whole = quotient_column(F.col("quote_volume"), F.col("volume"), 16).alias("session_vwap")
-    return session.select(*DAY, "open_time", "vwap", whole, F.col("volume").alias("session_volume"))
+    return session.select(*DAY, "vwap", whole, F.col("volume").alias("session_volume"))
 
 
 def monthly(days: DataFrame, variances: DataFrame) -> DataFrame:
@@ -92,26 +92,25 @@ def monthly(days: DataFrame, variances: DataFrame) -> DataFrame:
         days: 1d candles of whole months.
         variances: `volatility` of the same days.
     """
-    dated = days.withColumn("date", F.to_date("open_time")).join(variances.select(*DAY, "variance"), [*DAY], "left")
-    month = F.date_trunc("month", "open_time").cast("date").alias("month")
+    dated = days.join(variances.select(*DAY, "variance"), [*DAY], "left")
     sums = {
         name: F.sum(name).cast(days.schema[name].dataType).alias(name)
         for name in ("volume", "quote_volume", "trades", "agg_trades", "taker_buy_volume", "taker_buy_quote_volume")
     }
     traded_at = F.when(_traded(), F.col("open_time"))
-    rows = dated.groupBy(*SYMBOL, month).agg(
+    rows = dated.groupBy(*SYMBOL, F.date_trunc("month", "open_time").alias("month")).agg(
         F.coalesce(F.min_by("open", traded_at), F.min("open")).alias("open"),
         F.coalesce(F.max(F.when(_traded(), F.col("high"))), F.max("high")).alias("high"),
         F.coalesce(F.min(F.when(_traded(), F.col("low"))), F.min("low")).alias("low"),
         F.max_by("close", "open_time").alias("close"),
         *sums.values(),
         F.count(traded_at).alias("days_traded"),
-        F.min("date").alias("first_date"),
-        F.max("date").alias("last_date"),
+        F.to_date(F.min("open_time")).alias("first_date"),
+        F.to_date(F.max("open_time")).alias("last_date"),
         F.coalesce(F.sum("variance"), F.lit(0)).cast("decimal(38,24)").alias("variance"),
     )
     return rows.select(
-        *SYMBOL, "month", "open", "high", "low", "close", *sums,
+        *SYMBOL, F.col("month").alias("open_time"), "open", "high", "low", "close", *sums,
         quotient_column(F.col("quote_volume"), F.col("volume"), 16).alias("vwap"),
         quotient_column(F.col("close") - F.col("open"), F.col("open"), 8).alias("change"),
         "variance", root_column(F.col("variance"), 12).alias("volatility"),

@@ -36,8 +36,8 @@ log = structlog.get_logger("spark.batch")
 
 SILVER_TRADES = "silver/trades"
 VOLATILITY = {
-    **{"market": "string", "symbol": "string", "date": "date", "returns": "bigint", "variance": "decimal(38,24)"},
-    **{"volatility": "decimal(38,12)", "span": "decimal(38,8)"},
+    **{"market": "string", "symbol": "string", "open_time": "timestamp", "returns": "bigint"},
+    **{"variance": "decimal(38,24)", "volatility": "decimal(38,12)", "span": "decimal(38,8)"},
 }
 # Gold of so many days is made in one pass: 30 days of 1,440 minutes and 25 symbols are a million rows of 1m candles.
 DAYS_A_PASS = 30
@@ -141,9 +141,8 @@ class Batch:
         return {"gold/monthly": total}
 
     def _write_days(self, table: str, rows: pa.Table, days: Days) -> int:
-        order = [name for name in ("market", "symbol", "open_time", "date") if name in rows.column_names]
-        rows = rows.sort_by([(name, "ascending") for name in order])
-        dates = rows["date"] if "date" in rows.column_names else rows["open_time"].cast(pa.date32())
+        rows = rows.sort_by([(name, "ascending") for name in ("market", "symbol", "open_time")])
+        dates = rows["open_time"].cast(pa.date32())
         written = set()
         for day in pc.unique(dates).to_pylist():
             path = f"{table}/date={day}/part-0.parquet"

@@ -26,6 +26,7 @@ MIGRATIONS = REPO / "stack" / "postgres" / "migrations"
 ROLES = {
     "tickhouse_owner": "postgres_owner_password",
     "tickhouse_stream": "postgres_stream_password",
+    "tickhouse_batch": "postgres_batch_password",
     "tickhouse_reader": "postgres_reader_password",
     "airflow": "postgres_airflow_password",
 }
@@ -86,6 +87,9 @@ def create_roles_and_databases(context: ServiceContext) -> None:
             _create_role(connection, role, getattr(context.settings, field).get_secret_value())
         for database, owner in DATABASES.items():
             _create_database(connection, database, owner)
+        # At every start: a role that came with a later version must get in as well.
+        users = "tickhouse_stream, tickhouse_batch, tickhouse_reader"
+        connection.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE tickhouse TO {users}")
 
 
 def migrate(context: ServiceContext) -> None:
@@ -140,8 +144,6 @@ def _create_database(connection: Connection, database: str, owner: str) -> None:
     connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
     # Each database is for its own roles: nobody connects by default.
     connection.execute(sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(names[0]))
-    if database == "tickhouse":
-        connection.execute("GRANT CONNECT, TEMPORARY ON DATABASE tickhouse TO tickhouse_stream, tickhouse_reader")
 
 
 def _superuser(settings: Settings) -> Connection:

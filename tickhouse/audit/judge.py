@@ -1,6 +1,6 @@
 """Great Expectations over the laws' tables: suites and checkpoints are files, the context lives for one audit.
 
-Importing Great Expectations takes some seconds of CPU, so this module is imported where an audit runs, and nowhere else.
+Importing Great Expectations takes some seconds of CPU, so it is imported when an audit runs, and nowhere else.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def judge(tables: Mapping[str, pd.DataFrame], name: str, site: Path) -> list[Bro
         context = gx.get_context(mode="ephemeral")
         for other in context.get_site_names():
             context.delete_data_docs_site(other)
-        context.add_data_docs_site(SITE, _site(site))
+        context.add_data_docs_site(SITE, _site(site))  # type: ignore[arg-type]  # a TypedDict of optional keys
         source = context.data_sources.add_pandas("laws")
         definitions = []
         for law, frame in tables.items():

@@ -6,7 +6,7 @@ A table that is not there is an empty view, a column that is not there is null: 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 import yaml
 
 from tickhouse.days import ONE_DAY, Days, day_of
-from tickhouse.reconcile.lake import Lake, LakeFile
+from tickhouse.reconcile.lake import Bronze, Lake, LakeFile
 from tickhouse.settings import REPO
 
 EXPECTATIONS = REPO / "expectations"
@@ -56,26 +56,29 @@ class Relations:
         self.connection = duckdb.connect(config={"threads": 2})
         self.connection.execute("SET TimeZone = 'UTC'")
 
-    def open(self, commits: Iterable[CommitRows]) -> None:
+    def open(self, bronze: Bronze, commits: Iterable[CommitRows]) -> None:
         """Make all views.
+
+        Args:
+            bronze: The manifests of trades.
+            commits: Rows by the metadata of commits.
 
         Raises:
             StoreUnavailable: The lake does not answer.
         """
-        named = [one for one in self._lake.bronze("trades").files if day_of(one.path) in self._days]
+        named = [one for one in bronze.files if day_of(one.path) in self._days]
         found = self._rows_found(named)
         self._view("bronze", [one.path for one in named if found.get(one.path) is not None])
-        self._rows("named_files", "path VARCHAR, rows BIGINT, rows_found BIGINT", (
-            (one.path, one.rows, found.get(one.path)) for one in named
-        ))  # fmt: skip
+        lengths = [(one.path, one.rows, found.get(one.path)) for one in named]
+        self._rows("named_files", "path VARCHAR, rows BIGINT, rows_found BIGINT", lengths)
         for table in self._tables:
             if table not in ("bronze", "monthly"):
                 self._view(table, self._of_days(table, self._days))
         self._more_views()
-        self._rows("columns_found", '"table" VARCHAR, "column" VARCHAR, type_wanted VARCHAR, type_found VARCHAR',
-                   self._columns)  # fmt: skip
-        self._rows("commits", "topic VARCHAR, rows_in_commits BIGINT, rows_in_manifests BIGINT, missing_manifests BIGINT",
-                   ((one.topic, one.rows_in_commits, one.rows_in_manifests, one.missing_manifests) for one in commits))  # fmt: skip
+        kinds = '"table" VARCHAR, "column" VARCHAR, type_wanted VARCHAR, type_found VARCHAR'
+        self._rows("columns_found", kinds, self._columns)
+        kinds = "topic VARCHAR, rows_in_commits BIGINT, rows_in_manifests BIGINT, missing_manifests BIGINT"
+        self._rows("commits", kinds, map(astuple, commits))
 
     def _more_views(self) -> None:
         """Make views of what the days are held against: the day before, and the months they lie in."""

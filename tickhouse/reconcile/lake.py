@@ -40,11 +40,12 @@ class LakeFile(NamedTuple):
 
 @dataclass
 class Bronze:
-    """The manifests of one table on one ref."""
+    """The manifests of one table on one ref; `manifests` are rows by path inside the ref."""
 
     files: list[LakeFile] = field(default_factory=list)
     rows: int = 0
     topic: str = ""
+    manifests: dict[str, int] = field(default_factory=dict)
 
 
 class Lake:
@@ -70,6 +71,7 @@ class Lake:
             manifest = self._manifest(path)
             found.topic = manifest["topic"]
             found.rows += manifest["rows"]
+            found.manifests[path[len(self._root) + 1 :]] = manifest["rows"]
             found.files += [LakeFile(one["path"], one["rows"], path) for one in manifest["files"]]
         return found
 
@@ -103,8 +105,8 @@ class Lake:
         paths = (info.path[len(self._root) + 1 :] for info in infos if info.type == FileType.File)
         return sorted(path for path in paths if path.endswith(".parquet"))
 
-    def table(self, path: str, columns: list[str]) -> pa.Table | None:
-        """Return columns of one file, by its path inside the ref; None when there is no such file.
+    def table(self, path: str, columns: list[str] | None) -> pa.Table | None:
+        """Return columns of one file (all: None), by its path inside the ref; None when there is no such file.
 
         Raises:
             StoreUnavailable: The file is there and cannot be read.
