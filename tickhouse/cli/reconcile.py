@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def reconcile(
+        *,
         store: Annotated[
             list[str] | None, typer.Option(help="Only this store: kafka, enriched, lake, postgres, redis.")
         ] = None,
