@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.homes import own_home
-from tickhouse.settings import Settings, load_settings
+from tickhouse.settings import REPO, Settings, load_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,21 @@ def stack() -> Iterator[Stack]:
     """Yield the stack of this test session; everything is taken down and removed at its end."""
     with own_home() as home:
         yield Stack(home)
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """Yield the Spark session of this test session: local, no server."""
+    from spark.session import local_session
+    from stack.engine.fetch import jar_dir
+
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    jars = jar_dir(REPO / "spark" / "jars" / "pom.xml")
+    warehouse = tmp_path_factory.mktemp("warehouse")
+    session = local_session("tests", jars, conf={"spark.sql.warehouse.dir": str(warehouse)})
+    yield session
+    session.stop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

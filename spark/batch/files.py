@@ -251,13 +251,13 @@ class _OpenFile:
         self._writer = pq.ParquetWriter(self._stream, self._schema, **parquet_options(schema))
 
     def add(self, rows: pa.RecordBatch) -> None:
-        self._waiting.append(rows)
+        self._waiting.append(pa.RecordBatch.from_arrays(rows.columns, schema=self._schema))
         self._rows += rows.num_rows
         if sum(one.num_rows for one in self._waiting) >= ROW_GROUP:
             self._flush(keep_rest=True)
 
     def _flush(self, *, keep_rest: bool) -> None:
-        table = pa.Table.from_batches(self._waiting).cast(self._schema)
+        table = pa.Table.from_batches(self._waiting, self._schema)
         whole = len(table) // ROW_GROUP * ROW_GROUP if keep_rest else len(table)
         if whole:
             self._writer.write_table(table.slice(0, whole).combine_chunks(), ROW_GROUP)

@@ -103,11 +103,11 @@ class Batch:
 
     def _tables(self, traded: DataFrame, days: Days, until: datetime) -> dict[str, DataFrame]:
         since = midnight(days.first)
-        carried = self._carried(days.first)
+        before = carried(self._spark, self._files, days.first)
         made: dict[str, DataFrame] = {}
         for interval, seconds in INTERVALS_S.items():
             bars = traded if interval == "1m" else candles.roll_up(traded, seconds)
-            opened = bars if carried is None else bars.unionByName(carried.select(bars.columns))
+            opened = bars if before is None else bars.unionByName(before.select(bars.columns))
             made[f"candles_{interval}"] = candles.with_vwap(
                 candles.with_silent(opened, seconds, since, until)
             ).localCheckpoint()
@@ -117,12 +117,6 @@ class Batch:
             "volatility": gold.volatility(made["candles_1m"]),
             "vwap": gold.vwap(made["candles_1h"]),
         }
-
-    def _carried(self, first: date) -> DataFrame | None:
-        """Return the daily bars of the newest day before `first`: their closes open a day that begins silent."""
-        paths = {day_of(path): path for path in self._files.listing("gold/candles_1d")}
-        newest = max((day for day in paths if day is not None and day < first), default=None)
-        return None if newest is None else read(self._spark, self._files, [paths[newest]], CANDLE, 1)
 
     def months(self, days: Days) -> dict[str, int]:
         """Write the months of the days from all their days in gold; return the rows."""
@@ -156,6 +150,17 @@ class Batch:
             for path in self._files.listing(f"{table}/date={day}"):
                 if path not in written:
                     self._files.remove(path)
+
+
+def carried(spark: SparkSession, files: LakeFiles, first: date) -> DataFrame | None:
+    """Return the daily bars of the newest day before `first`: their closes open a day that begins silent.
+
+    Raises:
+        StoreUnavailable: The lake does not answer.
+    """
+    paths = {day_of(path): path for path in files.listing("gold/candles_1d")}
+    newest = max((day for day in paths if day is not None and day < first), default=None)
+    return None if newest is None else read(spark, files, [paths[newest]], CANDLE, 1)
 
 
 def _until(traded: DataFrame, named: Sequence[BronzeFile], days: Days) -> datetime:

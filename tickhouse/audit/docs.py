@@ -16,6 +16,8 @@ ASSETS = "assets"
 # Great Expectations links these from public networks. By the last part of the address; what is not in `assets/` is
 # taken out, so that a page never waits for a network that is not there.
 _LINK = re.compile(r'<(?:link|script)\b[^>]*?(?:href|src)="(https?://[^"]+)"[^>]*?(?:/?>\s*</script>|/?>)', re.DOTALL)
+# The pages' logo: the site has the picture itself, and links a copy that counts visits.
+_LOGO = re.compile(r'src="https?://[^"]*/(logo-long\.png)[^"]*"')
 
 
 def folder(settings: Settings) -> Path:
@@ -48,7 +50,7 @@ def offline(page: str, up: str, assets: Path) -> str:
             return f'<link rel="stylesheet" href="{up}{ASSETS}/{name}">'
         return f'<script src="{up}{ASSETS}/{name}"></script>'
 
-    return _LINK.sub(local, page)
+    return _LOGO.sub(rf'src="{up[3:]}static/images/\1"', _LINK.sub(local, page))
 
 
 def write_index(root: Path) -> None:

@@ -93,7 +93,7 @@ def _broken(name: str, result: Any) -> Broken:
     raised = [one.get("exception_message") for one in _exceptions(result)]
     return Broken(
         name,
-        str(result.expectation_config.meta["law"]),
+        str(result.expectation_config.description),
         int(details.get("unexpected_count") or 0),
         tuple(str(value) for value in [*raised, *values[:3]]),
     )

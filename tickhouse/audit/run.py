@@ -55,7 +55,7 @@ def audit_lake(settings: Settings, commit_id: str, days: Days) -> Report:
     lake = connect(settings, commit_id)
     bronze = {table: lake.bronze(table) for table in TOPICS}
     commits = commit_rows(_metadata(settings, commit_id), bronze)
-    return judged(settings, commit_id, "lake", days, lake_laws(lake, days, bronze["trades"], commits))
+    return judged(settings, commit_id, "lake", str(days), lake_laws(lake, days, bronze["trades"], commits))
 
 
 def lake_laws(lake: Lake, days: Days, bronze: Bronze, commits: Iterable[CommitRows]) -> dict[str, pd.DataFrame]:
@@ -71,7 +71,7 @@ def lake_laws(lake: Lake, days: Days, bronze: Bronze, commits: Iterable[CommitRo
     return measured(relations.connection, checkpoint("lake"))
 
 
-def judged(settings: Settings, commit_id: str, what: str, days: Days, tables: dict[str, pd.DataFrame]) -> Report:
+def judged(settings: Settings, commit_id: str, what: str, days: str, tables: dict[str, pd.DataFrame]) -> Report:
     """Judge law tables, write Data Docs and report, and return the report."""
     from tickhouse.audit.judge import judge
 
@@ -79,7 +79,7 @@ def judged(settings: Settings, commit_id: str, what: str, days: Days, tables: di
     site = docs.folder(settings) / name
     broken = judge(tables, name, site)
     url = f"{settings.data_docs_url}/{name}/index.html"
-    report = Report(commit_id, what, str(days), not broken, url, tuple(map(str, broken)))
+    report = Report(commit_id, what, days, not broken, url, tuple(map(str, broken)))
     docs.finish(site, report.document())
     return report
 

@@ -124,7 +124,7 @@ class Demo:
             def is_done() -> bool:
                 state = exchange_state(settings)
                 bar.update(task, completed=state["trades_played"], total=state["trades_total"])
-                return bool(state["state"] == "done")
+                return bool(state["state"] == "done") and is_recorded(settings.home)
 
             wait_for(is_done, PLAY_WAIT_S, "the market", "tickhouse logs exchange")
 
@@ -218,6 +218,15 @@ def newest_commit(settings: Settings, branch: str) -> dict[str, Any]:
         head: Any = repository(settings).branch(branch)
         commit = head.get_commit()
     return {"id": commit.id, "message": commit.message, "metadata": dict(commit.metadata or {})}
+
+
+def is_recorded(folder: Path) -> bool:
+    """Return whether the exchange has written down all that it played: it does so once a second, and is done before."""
+    try:
+        played = json.loads((folder / "truth" / "exchange.json").read_text())
+    except FileNotFoundError:
+        return False
+    return bool(played["played_until_us"] >= played["end_us"])
 
 
 def market_days(folder: Path) -> Days:

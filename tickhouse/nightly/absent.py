@@ -27,10 +27,11 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
-Ranges = Mapping[StreamKey, list[Range]]
+# Ids by reason and stream.
+Absent = Mapping[str, Mapping[StreamKey, list[Range]]]
 
 
-def known_absent(settings: Settings) -> dict[str, dict[StreamKey, list[Range]]]:
+def known_absent(settings: Settings) -> Absent:
     """Return the ids of gaps that are not filled (`gap`) and of rejected events (`rejected`), by reason and stream.
 
     Raises:
@@ -45,7 +46,7 @@ def known_absent(settings: Settings) -> dict[str, dict[StreamKey, list[Range]]]:
     return {"gap": gaps, "rejected": {key: ranges.of_ids(ids) for key, ids in rejected.items()}}
 
 
-def absent_of(spans: Mapping[StreamKey, Range], reasons: Mapping[str, Ranges]) -> pa.Table:
+def absent_of(spans: Mapping[StreamKey, Range], reasons: Absent) -> pa.Table:
     """Return the absent ids within each stream's span, no id twice (pure).
 
     Args:
@@ -86,7 +87,7 @@ def spans_of(lake: Lake, day: date) -> dict[StreamKey, Range]:
     return spans
 
 
-def tables_of(lake: Lake, days: Days, reasons: Mapping[str, Ranges]) -> dict[str, pa.Table]:
+def tables_of(lake: Lake, days: Days, reasons: Absent) -> dict[str, pa.Table]:
     """Return the absent ids of each day by path; a day begins after the last id of the day before.
 
     Raises:

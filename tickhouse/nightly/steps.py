@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from tickhouse.lake import audit as verdicts
 from tickhouse.lake.branches import commit, ensure_work_branch, head, merge_audited, record_audit, tag
 from tickhouse.lake.client import lake_errors, repository
 from tickhouse.lake.looking import exists
-from tickhouse.nightly.absent import known_absent, tables_of, to_parquet
+from tickhouse.nightly.absent import Absent, known_absent, tables_of, to_parquet
 from tickhouse.reconcile.lake import connect
 from tickhouse.settings import Settings
 
@@ -55,13 +56,19 @@ def prepare(settings: Settings, days: Days) -> str | None:
     return name if any(day_of(one.path) in days for one in named) else None
 
 
-def settle(settings: Settings, branch: str, days: Days) -> str:
+def settle(settings: Settings, branch: str, days: Days, *, absent: Callable[[Settings], Absent] = known_absent) -> str:
     """Write the absent ids and commit the branch; return its head.
+
+    Args:
+        settings: Addresses.
+        branch: The branch.
+        days: The days it builds.
+        absent: Tells the absent ids by reason and stream.
 
     Raises:
         StoreUnavailable: The lake or Kafka does not answer.
     """
-    tables = tables_of(connect(settings, branch), days, known_absent(settings))
+    tables = tables_of(connect(settings, branch), days, absent(settings))
     with lake_errors(settings):
         target = repository(settings).branch(branch)
         for path, table in tables.items():

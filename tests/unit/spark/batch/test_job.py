@@ -12,41 +12,11 @@ from pyspark.sql import SparkSession
 
 from spark.batch.files import LakeFiles
 from spark.batch.job import Batch, parse
-from tests.lakes import bronze_files, contents, rows_of, write
+from tests.lakes import NOON_US, THE_8TH, THE_9TH, bronze_files, contents, market, rows_of, trade, write
 from tickhouse.days import Days
 from tickhouse.errors import ConfigurationError
 from tickhouse.reconcile import gold
 from tickhouse.reconcile.lake import Lake
-from tickhouse.reconcile.model import MINUTE_US, StreamKey, Trade
-
-NOON_US = 1_723_118_400_000_000  # 2024-08-08T12:00Z
-MIDNIGHT_US = NOON_US + 12 * 60 * MINUTE_US
-THE_8TH, THE_9TH = date(2024, 8, 8), date(2024, 8, 9)
-BTC = StreamKey("spot", "BTCUSDT", "aggTrade")
-
-
-def trade(
-    number: int, time_us: int, price: int = 10**8, qty: int = 10**8, key: StreamKey = BTC, *, singles: int = 1
-) -> Trade:
-    first = number * 10
-    return Trade(key, number, first, first + singles - 1, price, qty, "BUY" if number % 3 else "SELL", time_us)
-
-
-def market() -> list[Trade]:
-    """Two symbols over midnight, with silent minutes, a sentinel, ids out of time order, USD-M beside spot."""
-    usdm = StreamKey("usdm", "BTCUSDT", "trade")
-    singles = StreamKey("spot", "BTCUSDT", "trade")
-    start = MIDNIGHT_US - 7 * MINUTE_US
-    busy = [
-        trade(n, start + n * 1_700_000, 61_000_00000000 + (n * 7919) % 4001, 1 + n * 31, singles=1 + n % 3)
-        for n in range(400)
-        if not 100 <= n < 190
-    ]
-    late = trade(1_000, start + 30 * 1_700_000, 62_000_00000001, 5)
-    void = trade(1_001, start + 40 * 1_700_000, 0, 0)
-    rare = [trade(n, start + n * 180_000_000, 3 + n, 7, usdm) for n in range(6)]
-    other_stream = [trade(n, start + n * 1_000_000, 60_000_00000000, 9, singles) for n in range(20)]
-    return [*busy, late, void, *rare, *other_stream]
 
 
 @pytest.fixture(scope="module")
