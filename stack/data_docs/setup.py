@@ -22,12 +22,16 @@ RENAMED = {"jquery.min.js": "jquery-3.7.1.min.js"}
 
 
 def make_site(context: ServiceContext) -> None:
-    """Put the linked files into the site and write the index; what is there already is written again."""
+    """Put the linked files into the site and write the index; what is there already is written again.
+
+    Without the archives (composed, where no Maven is) the pages are there without their style.
+    """
     root = docs.folder(context.settings)
     assets = root / docs.ASSETS
     assets.mkdir(parents=True, exist_ok=True)
-    for jar in sorted(context.fetched["assets"].glob("*.jar")):
-        _unpack(jar, assets)
+    if "assets" in context.fetched:
+        for jar in sorted(context.fetched["assets"].glob("*.jar")):
+            _unpack(jar, assets)
     docs.write_index(root)
 
 
