@@ -28,6 +28,8 @@ NAMES = (
     "postgres_upsert",
     "freshness_p95_s",
     "burst",
+    "nightly_candles",
+    "audit",
 )
 
 

@@ -19,7 +19,7 @@ from tickhouse.days import Days, day_of
 from tickhouse.errors import AuditFailed
 from tickhouse.lake import audit as verdicts
 from tickhouse.lake.branches import commit, ensure_work_branch, head, merge_audited, record_audit, tag
-from tickhouse.lake.client import lake_errors, repository
+from tickhouse.lake.client import INGEST, lake_errors, repository
 from tickhouse.lake.looking import exists
 from tickhouse.nightly.absent import Absent, known_absent, tables_of, to_parquet
 from tickhouse.reconcile.lake import connect
@@ -47,13 +47,15 @@ def prepare(settings: Settings, days: Days) -> str | None:
     Raises:
         StoreUnavailable: The lake does not answer.
     """
+    named = connect(settings, head(settings, INGEST)).bronze("trades").files
+    if not any(day_of(one.path) in days for one in named):
+        return None
     name = branch_of(days)
     if exists(settings, name):
         with lake_errors(settings):
             repository(settings).branch(name).reset_changes()
     ensure_work_branch(settings, name)
-    named = connect(settings, name).bronze("trades").files
-    return name if any(day_of(one.path) in days for one in named) else None
+    return name
 
 
 def settle(settings: Settings, branch: str, days: Days, *, absent: Callable[[Settings], Absent] = known_absent) -> str:

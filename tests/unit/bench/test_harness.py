@@ -114,6 +114,8 @@ def test_the_list_names_every_benchmark_and_its_bound(capsys):
         "postgres_upsert": ">= 0.6",
         "freshness_p95_s": "<= 1",
         "burst": "<= 0",
+        "nightly_candles": "<= 8",
+        "audit": "<= 3",
     }
 
 
