@@ -82,7 +82,6 @@ def audit(settings: Settings, branch: str, days: Days) -> Report:
     """Audit the branch's head and record the verdict there; a head that carries a passed audit is not audited again.
 
     Raises:
-        AuditFailed: A law does not hold; the verdict is recorded.
         StoreUnavailable: The lake does not answer.
     """
     newest = head(settings, branch)
@@ -91,13 +90,36 @@ def audit(settings: Settings, branch: str, days: Days) -> Report:
         return known
     report = audit_lake(settings, newest, days)
     record_audit(settings, branch, of=newest, ok=report.ok, report=report.url)
-    if not report.ok:
-        raise AuditFailed(
-            f"{branch} breaks {len(report.broken)} laws: {'; '.join(report.broken)}",
-            safe=f"main has not moved. The branch stays as it is. Report: {report.url}",
-            next_command=f"tickhouse lake log {branch}",
-        )
     return report
+
+
+def require_passed(report: Report, branch: str) -> Report:
+    """Return a report that passed.
+
+    Raises:
+        AuditFailed: A law does not hold; the message names each, and the report.
+    """
+    if report.ok:
+        return report
+    raise AuditFailed(
+        f"{branch} breaks {len(report.broken)} laws: {'; '.join(report.broken)}",
+        safe=f"main has not moved. The branch stays as it is. Report: {report.url}",
+        next_command=f"tickhouse lake log {branch}",
+    )
+
+
+def failed_report(settings: Settings, days: Days) -> str:
+    """Return the report that the days' branch carries as a failed audit; empty when there is none.
+
+    Raises:
+        StoreUnavailable: The lake does not answer.
+    """
+    name = branch_of(days)
+    if not exists(settings, name):
+        return ""
+    with lake_errors(settings):
+        metadata = dict(repository(settings).ref(name).get_commit().metadata or {})
+    return str(metadata[verdicts.REPORT]) if metadata.get(verdicts.OK) == "false" else ""
 
 
 def passed(settings: Settings, commit_id: str, days: Days) -> Report | None:

@@ -63,7 +63,7 @@ class Lake:
         return branch
 
     def publish(self, branch: str) -> steps.Published:
-        steps.audit(self.settings, branch, DAYS)
+        steps.require_passed(steps.audit(self.settings, branch, DAYS), branch)
         made = steps.publish(self.settings, branch, DAYS)
         serving.load(self.settings, made.commit_id)
         return made
@@ -190,7 +190,8 @@ def test_five_corruptions_stop_the_publication_and_the_report_names_the_law(lake
         target.object(path).upload(rewritten(lake, branch, path, change), mode="wb")
         target.commit(f"corrupt by {change.__name__}")
         with pytest.raises(AuditFailed) as failed:
-            steps.audit(lake.settings, branch, DAYS)
+            steps.require_passed(steps.audit(lake.settings, branch, DAYS), branch)
+        assert steps.failed_report(lake.settings, DAYS) in str(failed.value)
         assert law in str(failed.value), change.__name__
         with pytest.raises(AuditMissing):
             steps.publish(lake.settings, branch, DAYS)
