@@ -78,10 +78,12 @@ def stand(*, is_quick: bool = False) -> Iterator[Stand]:
     os.environ["TICKHOUSE_HOME"] = str(home)
     os.environ.setdefault("TICKHOUSE_PORT_BASE", str(_free_base()))
     ports.cache_clear()
+    bench = Stand(home, is_quick)
     try:
-        yield Stand(home, is_quick)
+        yield bench
     finally:
-        down(purge=home.exists() and any(home.iterdir()))
+        if bench.started:  # else there are files of a benchmark at most, and no home that `up` made
+            down(purge=True)
         shutil.rmtree(temporary, ignore_errors=True)
         for name, value in before.items():
             os.environ.pop(name, None)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -34,7 +38,7 @@ from tickhouse.nightly.report import report
 from tickhouse.reconcile import gold
 from tickhouse.reconcile.lake import connect
 from tickhouse.reconcile.model import StreamKey, Trade
-from tickhouse.settings import Settings
+from tickhouse.settings import REPO, Settings
 
 pytestmark = pytest.mark.integration
 DAYS = Days(THE_8TH, THE_9TH)
@@ -216,6 +220,48 @@ def test_after_the_fix_the_next_run_publishes_and_a_rollback_takes_it_back(lake:
     assert lake.tree(MAIN) == lake.tree(published)
     assert without_xmin(lake.rows()) == tables
     assert pc.sum(pa.array([len(rows) for rows in tables.values()])).as_py() > 0
+
+
+# Airflow reads its configuration at import, so the DAG runs in a process of its own, on a database of its own.
+RUN_DAG = """
+import json, sys
+from airflow.utils.db import initdb
+initdb()
+from airflow.dag_processing.dagbag import DagBag
+dag = DagBag(sys.argv[1]).dags[sys.argv[2]]
+print(dag.test(run_conf=json.loads(sys.argv[3])).state)
+"""
+
+
+def run_dag(folder: Path, dag_id: str, conf: dict[str, str]) -> str:
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPO / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PYTHONPATH": str(REPO),
+    }
+    command = [sys.executable, "-W", "ignore", "-c", RUN_DAG, str(REPO / "dags"), dag_id, json.dumps(conf)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()[-1]
+
+
+def test_a_rollback_by_dag_moves_main_and_tables_and_the_months_hash(lake: Lake, tmp_path: Path) -> None:
+    """Forward again, to the publication that the test before took back: a rollback can be rolled back."""
+    tag, month = "daily-2024-08-08-2", THE_8TH.replace(day=1)
+    before = lake.rows()
+    assert run_dag(tmp_path, "lake_rollback", {"to": tag}) == "success"
+
+    assert lake.tree(MAIN) == lake.tree(tag)
+    hashes = [table_hash(published(LakeFiles.of(lake.settings, ref), month)) for ref in (MAIN, tag, "daily-2024-08-08")]
+    assert hashes[0] == hashes[1] != hashes[2]
+    wanted = gold.expected([*market(), *LATER], "1d")
+    assert sum(row[9] for row in lake.rows()["candles_1d"]) == sum(
+        Decimal(candle.volume).scaleb(-8) for candle in wanted.values()
+    )
+    assert without_xmin(lake.rows()) != without_xmin(before)
 
 
 def test_the_notebook_gives_the_published_month_and_its_hash(lake: Lake) -> None:
