@@ -52,8 +52,8 @@ class Stand:
 
         if missing := [name for name in services if name not in self.started]:
             say(f"    starting {', '.join(missing)}")
+            self.started.update(missing)  # first: what is half up must come down too
             up(services=missing)
-            self.started.update(missing)
         return load_settings()
 
     def file(self, name: str) -> Path:
