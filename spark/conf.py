@@ -37,6 +37,12 @@ CONF: Mapping[str, str] = {
     "spark.python.sql.dataFrameDebugging.enabled": "false",
     # Each task of a Python function read the directories of three archives: 0.11 CPU seconds of a small batch.
     "spark.python.daemon.module": "spark.worker_daemon",
+    # Each file of a checkpoint cost five started processes (a chmod a file and a checksum file, twice over): 30 ms, and a
+    # batch writes four of them. Spark keeps a checksum of each file of its own; a rename on one disk is atomic either way.
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "spark.sql.streaming.checkpointFileManagerClass": (
+        "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+    ),
     # Checkpoints keep this many batches for replays after a crash.
     "spark.sql.streaming.minBatchesToRetain": "20",
     "spark.driver.extraJavaOptions": f"{_JVM} {_AVRO_LIMITS} {_ARROW} -Dlog4j2.configurationFile=file://{_LOGGING}",

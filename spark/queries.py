@@ -188,8 +188,8 @@ def lake(settings: Settings, table: str) -> Batch:
     def work(batch: DataFrame, batch_id: int) -> None:
         decoded = decoder(batch)
         written = write_batch(decoded, batch_id, target)
-        if not is_trade:
+        if written.bad_rows and not is_trade:
             send(dead_letters(decoded), settings.kafka_bootstrap_servers)
-        log.info("lake_batch", table=table, batch=batch_id, rows=written["rows"] if written else 0)
+        log.info("lake_batch", table=table, batch=batch_id, rows=written.rows, bad_rows=written.bad_rows)
 
     return work
