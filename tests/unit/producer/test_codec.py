@@ -75,7 +75,7 @@ def test_one_encoder_serves_streams_of_different_names():
     encoder = Encoder("spot", trade_schema_id=1, tick_schema_id=2)
     trade = Trade("trade", "BTCUSDT", 1, 1, 1, b"\1", b"\1", "BUY", 10**15, 10**15)
     values = [
-        encoder.trades(symbol, "trade", "REST")("binance:x", trade, 10**15, "")
+        encoder.trades(symbol, "trade", "REST")("binance:x", trade, 10**15, b"")
         for symbol in ("BTCUSDT", "ETHUSDT", "BTCFDUSD")
     ]
     assert [decode("trade", value)["symbol"] for value in values] == ["BTCUSDT", "ETHUSDT", "BTCFDUSD"]
