@@ -25,7 +25,7 @@ PORTS_FILE = REPO / "stack" / "ports.yaml"
 Origin = Literal["environment", "secrets file", "default"]
 
 # Roles of the application database: one a job, each with a generated password.
-DATABASE_ROLES = ("owner", "stream", "reader")
+DATABASE_ROLES = ("owner", "stream", "reader", "operator")
 
 
 @cache
@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     postgres_owner_password: SecretStr = SecretStr("")
     postgres_stream_password: SecretStr = SecretStr("")
     postgres_reader_password: SecretStr = SecretStr("")
+    postgres_operator_password: SecretStr = SecretStr("")
     redis_password: SecretStr = SecretStr("")
     airflow_admin_password: SecretStr = SecretStr("")
     airflow_viewer_password: SecretStr = SecretStr("")

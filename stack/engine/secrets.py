@@ -30,6 +30,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "POSTGRES_OWNER_PASSWORD": _password,
     "POSTGRES_STREAM_PASSWORD": _password,
     "POSTGRES_READER_PASSWORD": _password,
+    "POSTGRES_OPERATOR_PASSWORD": _password,
     "REDIS_PASSWORD": _password,
     "AIRFLOW_ADMIN_PASSWORD": _password,
     "AIRFLOW_VIEWER_PASSWORD": _password,

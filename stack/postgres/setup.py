@@ -27,9 +27,12 @@ ROLES = {
     "tickhouse_owner": "postgres_owner_password",
     "tickhouse_stream": "postgres_stream_password",
     "tickhouse_reader": "postgres_reader_password",
+    "tickhouse_operator": "postgres_operator_password",
     "airflow": "postgres_airflow_password",
 }
 DATABASES = {"tickhouse": "tickhouse_owner", "airflow": "airflow"}
+
+_CONNECT = sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE tickhouse TO {}")
 
 # Any number, the same in every process: two `up` must not apply one migration twice.
 MIGRATION_LOCK = 7_411_001
@@ -86,6 +89,8 @@ def create_roles_and_databases(context: ServiceContext) -> None:
             _create_role(connection, role, getattr(context.settings, field).get_secret_value())
         for database, owner in DATABASES.items():
             _create_database(connection, database, owner)
+        for role in ROLES.keys() - set(DATABASES.values()):  # each time: a role may be newer than its database
+            connection.execute(_CONNECT.format(sql.Identifier(role)))
 
 
 def migrate(context: ServiceContext) -> None:
@@ -140,8 +145,6 @@ def _create_database(connection: Connection, database: str, owner: str) -> None:
     connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
     # Each database is for its own roles: nobody connects by default.
     connection.execute(sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(names[0]))
-    if database == "tickhouse":
-        connection.execute("GRANT CONNECT, TEMPORARY ON DATABASE tickhouse TO tickhouse_stream, tickhouse_reader")
 
 
 def _superuser(settings: Settings) -> Connection:
