@@ -37,8 +37,8 @@ CONF: Mapping[str, str] = {
     "spark.python.sql.dataFrameDebugging.enabled": "false",
     # Each task of a Python function read the directories of three archives: 0.11 CPU seconds of a small batch.
     "spark.python.daemon.module": "spark.worker_daemon",
-    # Through Hadoop's checksummed file system each file of a checkpoint took 30 ms, this way 5 (an idle query on two cores),
-    # and a batch writes two. Spark keeps a checksum of its own; a rename on one disk is atomic either way.
+    # Through Hadoop's checksummed file system each file of a checkpoint took 30 ms, this way 5 (an idle query on two
+    # cores), and a batch writes two. Spark keeps a checksum of its own; a rename on one disk is atomic either way.
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     "spark.sql.streaming.checkpointFileManagerClass": (
         "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
