@@ -148,7 +148,7 @@ def _checks(clients: Clients, options: Options, judged: Judged) -> dict[str, Ver
         checks["lake ticks"] = check_lake_ticks(store, ids, clients.first_ends[TICKS], judged)
     checks["dlq.producer"] = check_dead_letters(judged)
     if "enriched" in options.stores or "lake" in options.stores:
-        checks["dlq.spark"] = check_broken(clients.topics, judged)
+        checks["dlq.spark"] = check_broken(clients.topics, judged, clients.settings.database_dsn("reader"))
     checks["ledger"] = Verdict("ledger", limit=options.limit)
     bases.check_ledger(judged.base, judged.truth, checks["ledger"])
     return checks
