@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.homes import own_home
+from tests.homes import TESTS, own_home
 from tickhouse.settings import Settings, load_settings
 
 
@@ -38,5 +38,17 @@ def stack() -> Iterator[Stack]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run unit tests first: they take seconds and say most."""
-    items.sort(key=lambda item: "/tests/unit/" not in item.path.as_posix())
+    """Run unit tests first: they take seconds and say most.
+
+    With two workers (`make test`) one runs the tests of parts, the other those of the whole pipeline, which mostly wait
+    for something that was killed: so each stack is started once, and both cores have work.
+    """
+    items.sort(key=lambda item: _layer(item) != "unit")
+    for item in items:
+        if _layer(item) != "unit":
+            whole = _layer(item) in ("e2e", "faults")
+            item.add_marker(pytest.mark.xdist_group("pipeline" if whole else "parts"))
+
+
+def _layer(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]

@@ -12,8 +12,12 @@ from pathlib import Path
 from stack.engine.portmap import listeners
 from tickhouse.settings import ports
 
-# Below Linux's range of ports for outgoing connections (32768 up), above the ports of a stack started by hand.
-PORT_BASES = range(28_000, 32_000, 100)
+TESTS = Path(__file__).resolve().parent
+
+# Below Linux's range of ports for outgoing connections (32768 up), above the ports of a stack started by hand. Each of
+# the two workers of pytest-xdist has a half: both look for a free block at the same moment.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
+PORT_BASES = range(28_000 + 2_000 * _WORKER, 30_000 + 2_000 * _WORKER, 100)
 
 
 @contextmanager
