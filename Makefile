@@ -15,7 +15,7 @@ demo: setup    ## start everything and play a market through it
 	@$(BIN)/tickhouse demo
 
 test: setup    ## unit tests, then parts and whole pipeline on real servers, on two cores
-	@$(BIN)/pytest tests -n 2 --dist loadgroup
+	@$(BIN)/pytest tests -n 2
 
 check: setup   ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -22,6 +22,9 @@ CONF: Mapping[str, str] = {
     # decimal(28,8) x decimal(28,8) keeps its 16 decimals instead of being rounded to 6.
     "spark.sql.decimalOperations.allowPrecisionLoss": "false",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # A batch of rows for Python is bounded by its 10,000 rows of some KiB at most. To bound its bytes too, Spark adds
+    # up the size of every column after every row: a tenth of the CPU of a lake batch.
+    "spark.sql.execution.arrow.maxBytesPerBatch": "2147483647b",
     # Three topic partitions feed a batch; two reducers, one a core, finish it.
     "spark.sql.shuffle.partitions": "2",
     # Batches are small and their shape is known: re-planning each one costs more than it finds.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-from tests.homes import TESTS, own_home
+from tests.homes import own_home
 from tickhouse.settings import Settings, load_settings
 
 
@@ -38,17 +40,21 @@ def stack() -> Iterator[Stack]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run unit tests first: they take seconds and say most.
+    """Run unit tests first: they take seconds and say most."""
+    items.sort(key=lambda item: "/tests/unit/" not in item.path.as_posix())
 
-    With two workers (`make test`) one runs the tests of parts, the other those of the whole pipeline, which mostly wait
-    for something that was killed: so each stack is started once, and both cores have work.
+
+class ByStack(LoadScopeScheduling):
+    """Gives one worker the tests of parts and another those of the whole pipeline (`make test`), then both unit tests.
+
+    Each stack is started once, and both cores have work: the pipeline mostly waits for something that was killed.
     """
-    items.sort(key=lambda item: _layer(item) != "unit")
-    for item in items:
-        if _layer(item) != "unit":
-            whole = _layer(item) in ("e2e", "faults")
-            item.add_marker(pytest.mark.xdist_group("pipeline" if whole else "parts"))
+
+    def _split_scope(self, nodeid: str) -> str:
+        layer = nodeid.split("/")[1]
+        return {"e2e": "pipeline", "faults": "pipeline", "unit": nodeid}.get(layer, "parts")
 
 
-def _layer(item: pytest.Item) -> str:
-    return item.path.relative_to(TESTS).parts[0]
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
+    """Schedule by stack, whatever `--dist` says."""
+    return ByStack(config, log)

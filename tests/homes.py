@@ -12,8 +12,6 @@ from pathlib import Path
 from stack.engine.portmap import listeners
 from tickhouse.settings import ports
 
-TESTS = Path(__file__).resolve().parent
-
 # Below Linux's range of ports for outgoing connections (32768 up), above the ports of a stack started by hand. Each of
 # the two workers of pytest-xdist has a half: both look for a free block at the same moment.
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
