@@ -156,7 +156,10 @@ async def receive(call: Call) -> Body:
     body = Body(call.service.core.blocks, list(checks.values()))
     try:
         await body.receive(source, call.service.data_pool)
-        await call.service.run(body.finish)
+        if body.is_small:
+            body.finish()
+        else:
+            await call.service.run(body.finish)
         _verify(call, body, checks, reader.trailers if reader else {})
     except BaseException:
         body.discard()
