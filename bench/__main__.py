@@ -26,6 +26,7 @@ NAMES = (
     "frames_vs_cryptofeed",
     "spark_parquet",
     "postgres_upsert",
+    "lake_put",
     "freshness_p95_s",
     "burst",
 )

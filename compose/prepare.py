@@ -49,6 +49,7 @@ def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
             "LAKEFS_INSTALLATION_SECRET_ACCESS_KEY": secrets["LAKEFS_SECRET_ACCESS_KEY"],
             "LAKEFS_AUTH_ENCRYPT_SECRET_KEY": _derived(secrets, "lakefs"),
         },
+        "lake-gate": {name: secrets[name] for name in ("LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY")},
         "airflow": {
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
             "AIRFLOW__CORE__FERNET_KEY": secrets["AIRFLOW_FERNET_KEY"],

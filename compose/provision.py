@@ -50,6 +50,7 @@ def steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
         "kafka": known["kafka"].setup.provision,
         "registry": known["registry"].setup.provision,
         "lakefs": known["lakefs"].setup.provision,
+        "lake_gate": known["lake_gate"].setup.provision,
         "airflow": known["airflow"].setup.before_start,
     }
 

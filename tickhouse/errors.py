@@ -7,8 +7,10 @@
     │   ├── SchemaIncompatible        change the schema so that every earlier version still fits
     │   ├── RejectedRecord            the input is wrong: it goes to a dead letter with `reason`
     │   ├── LeaseHeld                 another driver runs on this checkpoint
-    │   └── ReconcileFailed           the conservation law broke: read the table above the error
+    │   ├── ReconcileFailed           the conservation law broke: read the table above the error
+    │   └── AuditMissing              audit the branch, then merge it
     └── TransientError                nothing is lost: the caller may retry with backoff
+        ├── BranchOvertaken           prepare the branch again on the newer main, then audit it
         ├── ServiceNotReady           start the service or wait for it
         ├── ExchangeUnavailable       the exchange cut us off or limits us; honour `retry_after_s`
         └── StoreUnavailable          a store is down: its query stalls and catches up
@@ -92,6 +94,12 @@ class ReconcileFailed(TerminalError):
     exit_code = 7
 
 
+class AuditMissing(TerminalError):
+    """What asks to become `main` is not what a passed audit has seen."""
+
+    exit_code = 8
+
+
 class TransientError(TickhouseError):
     """The caller may retry with backoff; nothing is lost."""
 
@@ -123,3 +131,9 @@ class StoreUnavailable(TransientError):
     """A store is down; its query stalls alone and catches up."""
 
     exit_code = 23
+
+
+class BranchOvertaken(TransientError):
+    """The lake's `main` moved while a branch was built."""
+
+    exit_code = 24

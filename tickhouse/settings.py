@@ -66,6 +66,13 @@ class Settings(BaseSettings):
     lakefs_access_key_id: str = ""
     lakefs_secret_access_key: SecretStr = SecretStr("")
     lake_repository: str = "lake"
+    lake_gate_url: str = Field(default_factory=lambda: _local("lake_gate"))
+    lake_store: Literal["local", "minio", "hdfs"] = "local"
+    lake_bucket: str = "lake-blocks"
+    minio_url: str = Field(default_factory=lambda: _local("minio"))
+    minio_root_user: SecretStr = SecretStr("")
+    minio_root_password: SecretStr = SecretStr("")
+    hdfs_url: str = Field(default_factory=lambda: _local("hdfs_namenode", "hdfs"))
     airflow_url: str = Field(default_factory=lambda: _local("airflow"))
     exchange_ws_url: str = Field(default_factory=lambda: _local("exchange", "ws"))
     exchange_rest_url: str = Field(default_factory=lambda: _local("exchange"))

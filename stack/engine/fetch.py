@@ -103,7 +103,14 @@ def fetch(service: Service, progress: Progress = _silent) -> dict[str, Path]:
     found = {name: jar_dir(REPO / pom, progress) for name, pom in declared.poms.items()}
     found |= {name: archive_dir(coordinates, progress) for name, coordinates in declared.archives.items()}
     found |= {name: wheel_path(location) for name, location in declared.wheels.items()}
-    return found | {name: _built(location, progress) for name, location in declared.built.items()}
+    found |= {name: _built(location, progress) for name, location in declared.built.items()}
+    return found | {name: _go(module, progress) for name, module in declared.go.items()}
+
+
+def _go(module: str, progress: Progress) -> Path:
+    from stack.engine.gobuild import program  # which imports us
+
+    return program(module, progress)
 
 
 def _built(location: str, progress: Progress) -> Path:
@@ -131,12 +138,18 @@ def _pom_name(pom_path: Path) -> str:
     return "-".join(folder.relative_to(REPO).parts) if folder.is_relative_to(REPO) else folder.name
 
 
-def once(target: Path, fill: Callable[[Path], None]) -> Path:
-    """Return a cache folder, filled by `fill(partial folder)` when it is not there yet; all of it or nothing."""
+def once(target: Path, fill: Callable[[Path], None], lock: str = "writer") -> Path:
+    """Return a cache folder, filled by `fill(partial folder)` when it is not there yet; all of it or nothing.
+
+    Args:
+        target: The folder.
+        fill: Puts its content into a folder beside it.
+        lock: Fills under one lock wait for each other: those by Maven must, a Go build of minutes has its own.
+    """
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _one_writer():
+    with _one_writer(lock):
         if target.is_dir():  # another process fetched it while we waited
             return target
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -150,10 +163,10 @@ def once(target: Path, fill: Callable[[Path], None]) -> Path:
 
 
 @contextmanager
-def _one_writer() -> Iterator[None]:
+def _one_writer(lock: str) -> Iterator[None]:
     # One at a time on the machine: Maven's local repository does not stand two writers.
     cache_dir().mkdir(parents=True, exist_ok=True)
-    with (cache_dir() / "writer.lock").open("w") as file:
+    with (cache_dir() / f"{lock}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

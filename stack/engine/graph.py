@@ -35,8 +35,15 @@ def in_profile(catalog: Mapping[str, Service], profile: str) -> list[str]:
     return chosen
 
 
-def closure(catalog: Mapping[str, Service], names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def closure(
+    catalog: Mapping[str, Service], names: Iterable[str], settings: object = None
+) -> dict[str, tuple[str, ...]]:
     """Return the dependency graph (service to what it needs) of `names` and all they need.
+
+    Args:
+        catalog: Every service, by name.
+        names: The services asked for.
+        settings: Decides `depends_when`; without any, those are left out.
 
     Raises:
         ConfigurationError: A name is unknown, or the dependencies run in a circle.
@@ -48,7 +55,7 @@ def closure(catalog: Mapping[str, Service], names: Iterable[str]) -> dict[str, t
         if name not in catalog:
             raise ConfigurationError(f"Expected a service of {sorted(catalog)}, was {name!r}.")
         if name not in graph:
-            graph[name] = catalog[name].depends_on
+            graph[name] = catalog[name].needed(settings) if settings else catalog[name].depends_on
             queue.extend(graph[name])
     start_order(graph)
     return graph
@@ -78,11 +85,12 @@ def reverse(graph: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
 
 def stop_graph(catalog: Mapping[str, Service]) -> dict[str, list[str]]:
     """Return the graph to stop everything by: a service after all that depend on it or use it."""
-    used = {
-        name: [other for other in (*service.depends_on, *service.stops_before) if other in catalog]
-        for name, service in catalog.items()
-    }
-    return reverse(used)
+    return reverse({name: [one for one in _used(service) if one in catalog] for name, service in catalog.items()})
+
+
+def _used(service: Service) -> list[str]:
+    sometimes = (services for by in service.depends_when.values() for services in by.values())
+    return [*service.depends_on, *service.stops_before, *(one for services in sometimes for one in services)]
 
 
 def run_in_order(

@@ -20,17 +20,29 @@ def create_repository(context: ServiceContext) -> None:
     """
     from lakefs.exceptions import NotFoundException
 
-    from tickhouse.lake.client import INGEST, lake_errors, repository
+    from tickhouse.lake.client import INGEST, MAIN, lake_errors, repository
 
     settings = context.settings
     lake = repository(settings)
-    try:
-        with lake_errors(settings):
-            if not settings.is_external("lakefs_endpoint"):
-                lake.create(storage_namespace=f"local://{settings.lake_repository}", exist_ok=True)
-            lake.branch(INGEST).create("main", exist_ok=True)
-    except NotFoundException as error:
-        raise ConfigurationError(
-            f"{settings.lakefs_endpoint} has no repository {settings.lake_repository!r}.",
-            next_command=f"lakectl repo create lakefs://{settings.lake_repository} <storage namespace>",
-        ) from error
+    with lake_errors(settings):
+        if not settings.is_external("lakefs_endpoint"):
+            lake.create(storage_namespace=f"local://{settings.lake_repository}", exist_ok=True)
+        try:
+            lake.branch(INGEST).create(MAIN, exist_ok=True)
+        except NotFoundException as error:
+            raise ConfigurationError(
+                f"{settings.lakefs_endpoint} has no repository {settings.lake_repository!r}.",
+                next_command=f"lakectl repo create lakefs://{settings.lake_repository} <storage namespace>",
+            ) from error
+
+
+def protect_main(context: ServiceContext) -> None:
+    """Let nothing reach `main` that no audit has passed.
+
+    Raises:
+        ConfigurationError: lakeFS refuses our keys.
+        StoreUnavailable: lakeFS does not answer.
+    """
+    from tickhouse.lake.protect import protect
+
+    protect(context.settings)

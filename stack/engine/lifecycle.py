@@ -74,10 +74,11 @@ def up(
     """
     known = known if known is not None else catalog()
     wanted = services if services is not None else graphs.in_profile(known, profile)
-    graph = graphs.closure(known, wanted)
+    graphs.closure(known, wanted)  # a wrong name is refused before anything is made
     with _locked_home():
         ensure_secrets(secrets_file())
         settings = load_settings()
+        graph = graphs.closure(known, wanted, settings)
         if supervise.supervisor_pid() is None:
             leftovers.end(leftovers.orphans())
         if any(not _is_external(known[name], settings) for name in graph):

@@ -23,12 +23,14 @@ class Fetch(_Strict):
     `poms`: name to pom (repository path), resolved to one folder of jars. `archives`: name to Maven coordinates
     of a tar.gz, unpacked. `wheels`: name to `module:path/inside` of an installed wheel. `built`: name to
     `module:function`, which takes the progress callback, makes what is missing in the cache and returns its path.
+    `go`: name to Go module `path@version`, built at the first start of the service (`make setup` leaves it).
     """
 
     poms: dict[str, str] = {}
     archives: dict[str, str] = {}
     wheels: dict[str, str] = {}
     built: dict[str, str] = {}
+    go: dict[str, str] = {}
 
 
 class ConfigFile(_Strict):
@@ -89,8 +91,9 @@ class Service(_Strict):
     """One service: how it is fetched, configured, started, probed and stopped.
 
     `depends_on` orders start and stop. `stops_before` orders only the stop: services that its work uses, though it
-    starts without them. `external_setting` names the settings field that, when given from outside, means that the
-    service is probed and not started.
+    starts without them. `depends_when`: setting to value to the services needed with that value only.
+    `external_setting` names the settings field that, when given from outside, means that the service is probed and
+    not started.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Service(_Strict):
     profiles: tuple[str, ...]
     depends_on: tuple[str, ...] = ()
     stops_before: tuple[str, ...] = ()
+    depends_when: dict[str, dict[str, tuple[str, ...]]] = {}
     external_setting: str | None = None
     fetch: Fetch = Fetch()
     files: tuple[ConfigFile, ...] = ()
@@ -117,6 +121,11 @@ class Service(_Strict):
         if (self.command is None) == (not self.programs):
             raise ValueError("Expected either command or programs")
         return self
+
+    def needed(self, settings: object) -> tuple[str, ...]:
+        """Return the services that this one needs with these settings."""
+        chosen = [by.get(str(getattr(settings, name)), ()) for name, by in self.depends_when.items()]
+        return (*self.depends_on, *(service for services in chosen for service in services))
 
     def all_programs(self) -> dict[str, Program]:
         """Return program by name; a service with one `command` has one program of its own name."""

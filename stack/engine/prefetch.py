@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from stack.engine.fetch import fetch, jar_dir
+from stack.engine.gobuild import target_of
 from stack.engine.lifecycle import catalog
 from stack.engine.model import Fetch
 from tickhouse.errors import TickhouseError
@@ -44,7 +45,8 @@ def main() -> int:
     folders: set[Path] = set()
     try:
         for service in catalog().values():
-            if service.fetch == Fetch():
+            # A Go build takes minutes, and a Go that nothing else needs: its service does it at its first start.
+            if service.fetch == Fetch() or not all(target_of(one).is_dir() for one in service.fetch.go.values()):
                 continue
             progress = _Progress(service.name)
             folders |= set(fetch(service, progress).values())

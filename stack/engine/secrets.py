@@ -38,6 +38,8 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "AIRFLOW_FERNET_KEY": _fernet_key,
     "LAKEFS_ACCESS_KEY_ID": _access_key_id,
     "LAKEFS_SECRET_ACCESS_KEY": lambda: secrets.token_urlsafe(30),
+    "MINIO_ROOT_USER": _access_key_id,
+    "MINIO_ROOT_PASSWORD": _password,
 }
 
 

@@ -58,6 +58,7 @@ class Service:
         # The lock comes first: opening the block store clears its temporary files.
         self._lock = _lock_folder(data)
         blocks = make_blocks()
+        _check_block_store(data, blocks)
         self.keys = keys
         database = Database(data / "metadata.sqlite3")
         git = GitStore(database)
@@ -85,6 +86,21 @@ class Service:
         self._history_pool.shutdown()
         self.core.database.close()
         self._lock.close()
+
+
+def _check_block_store(data: Path, blocks: BlockStore) -> None:
+    """Refuse another block store than the one that holds this folder's blocks: every object would be missing."""
+    note = data / "block-store"
+    if not note.exists():
+        is_old = (data / "metadata.sqlite3").exists()
+        note.write_text("local" if is_old else blocks.place)
+    kept = note.read_text()
+    if kept != blocks.place:
+        raise ConfigurationError(
+            f"The blocks of {data} are in {kept}, not in {blocks.place}.",
+            safe="Nothing was started; its data is untouched.",
+            next_command=f"start it with the block store {kept}, or pass another --data",
+        )
 
 
 def _lock_folder(data: Path) -> IO[bytes]:

@@ -9,20 +9,25 @@ from lakefs import Client, Repository
 from lakefs.exceptions import NotAuthorizedException, ServerException
 from urllib3.exceptions import HTTPError
 
-from tickhouse.errors import ConfigurationError, StoreUnavailable
+from tickhouse.errors import AuditMissing, ConfigurationError, StoreUnavailable, TickhouseError
 from tickhouse.settings import Settings
 
 INGEST = "ingest"
+MAIN = "main"
 
 
-def repository(settings: Settings) -> Repository:
-    """Return the lake repository; makes no request."""
-    client = Client(  # type: ignore[no-untyped-call]
+def client(settings: Settings) -> Client:
+    """Return the lakeFS client; makes no request."""
+    return Client(  # type: ignore[no-untyped-call]
         host=settings.lakefs_endpoint,
         username=settings.lakefs_access_key_id,
         password=settings.lakefs_secret_access_key.get_secret_value(),
     )
-    return Repository(settings.lake_repository, client)
+
+
+def repository(settings: Settings) -> Repository:
+    """Return the lake repository; makes no request."""
+    return Repository(settings.lake_repository, client(settings))
 
 
 @contextmanager
@@ -31,17 +36,39 @@ def lake_errors(settings: Settings) -> Iterator[None]:
 
     Raises:
         StoreUnavailable: The server does not answer or fails.
-        ConfigurationError: The keys are refused.
+        AuditMissing: A hook refused the operation.
+        ConfigurationError: The keys are refused, or the request: no such branch, a protected one.
     """
     try:
         yield
-    except NotAuthorizedException as error:
-        raise ConfigurationError(
-            f"lakeFS at {settings.lakefs_endpoint} refused the keys: {error}.", next_command="tickhouse config show"
-        ) from error
-    except (HTTPError, ServerException) as error:
-        raise StoreUnavailable(
-            f"lakeFS at {settings.lakefs_endpoint} did not answer: {error}.",
-            safe="Nothing was committed.",
-            next_command="tickhouse status",
-        ) from error
+    except ServerException as error:
+        raise _of_answer(settings, error) from error
+    except HTTPError as error:
+        raise _unavailable(settings, error) from error
+
+
+def _of_answer(settings: Settings, error: ServerException) -> TickhouseError:
+    status = error.status_code or 500
+    if isinstance(error, NotAuthorizedException):
+        refused = f"lakeFS at {settings.lakefs_endpoint} refused the keys: {error}."
+        return ConfigurationError(refused, next_command="tickhouse config show")
+    if status == 412:
+        refused = f"A hook of the lake refused it: {message_of(error)}."
+        return AuditMissing(refused, safe="Nothing was changed.", next_command="tickhouse lake log main")
+    if 400 <= status < 500 and status != 429:
+        refused = f"lakeFS refused the request: {message_of(error)}."
+        return ConfigurationError(refused, safe="Nothing was changed.", next_command="tickhouse lake branch")
+    return _unavailable(settings, error)
+
+
+def message_of(error: ServerException) -> str:
+    """Return what the server said, without the wrapping."""
+    return str(error.body.get("message") or error.reason or f"status {error.status_code}")
+
+
+def _unavailable(settings: Settings, error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"lakeFS at {settings.lakefs_endpoint} did not answer: {error}.",
+        safe="Nothing was committed.",
+        next_command="tickhouse status",
+    )

@@ -64,6 +64,7 @@ def test_each_image_gets_its_own_secrets_and_no_others() -> None:
         "registry": set(),
         "redis": {"REDIS_PASSWORD"},
         "lakefs": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
+        "lake-gate": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
         "airflow": {"POSTGRES_AIRFLOW_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET"},
     }
     assert files["registry"]["APICURIO_DATASOURCE_PASSWORD"] == files["postgres"]["REGISTRY_PASSWORD"]
@@ -87,6 +88,7 @@ def test_provision_runs_the_steps_of_the_native_stack() -> None:
         "kafka": ("stack.kafka.setup:create_topics",),
         "registry": ("stack.registry.setup:register_schemas",),
         "lakefs": ("stack.engine.lake:create_repository",),
+        "lake_gate": ("stack.engine.lake:protect_main",),
         "airflow": ("stack.airflow.setup:migrate",),
     }
 

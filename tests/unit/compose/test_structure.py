@@ -31,7 +31,7 @@ PUBLISHED = {
 }
 ONE_SHOT = {"provision"}
 CORE = {
-    *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "provision"),
+    *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
 }
 DEMO = {"exchange", "producer"}

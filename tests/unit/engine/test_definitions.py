@@ -39,7 +39,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
 
 def rendered(service: Service, settings: Settings) -> dict[str, Any]:
     fetch: Fetch = service.fetch
-    names = (*fetch.poms, *fetch.archives, *fetch.wheels, *fetch.built)
+    names = (*fetch.poms, *fetch.archives, *fetch.wheels, *fetch.built, *fetch.go)
     context = ServiceContext(service, settings, {name: Path(f"/fetched/{name}") for name in names})
     programs = {
         name: {
