@@ -52,6 +52,7 @@ def steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
         "lakefs": known["lakefs"].setup.provision,
         "lake_gate": known["lake_gate"].setup.provision,
         "airflow": known["airflow"].setup.before_start,
+        "data_docs": known["data_docs"].setup.before_start,
     }
 
 

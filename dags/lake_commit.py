@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import dag, task
 
+from tickhouse.nightly.assets import INGEST
+
 
 @dag(
     schedule=timedelta(minutes=2),
@@ -26,7 +28,7 @@ from airflow.sdk import dag, task
 def lake_commit() -> None:
     """Commit `ingest`."""
 
-    @task
+    @task(outlets=[INGEST])
     def commit() -> dict[str, object]:
         """Commit and return what the commit names."""
         from dataclasses import asdict

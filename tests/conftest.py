@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.homes import own_home
-from tickhouse.settings import Settings, load_settings
+from tickhouse.settings import REPO, Settings, load_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,21 @@ def stack() -> Iterator[Stack]:
         yield Stack(home)
 
 
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """Yield the Spark session of this test session: local, no server."""
+    from spark.session import local_session
+    from stack.engine.fetch import jar_dir
+
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    jars = jar_dir(REPO / "spark" / "jars" / "pom.xml")
+    warehouse = tmp_path_factory.mktemp("warehouse")
+    session = local_session("tests", jars, conf={"spark.sql.warehouse.dir": str(warehouse)})
+    yield session
+    session.stop()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run unit tests first: they take seconds and say most."""
     items.sort(key=lambda item: "/tests/unit/" not in item.path.as_posix())
@@ -51,8 +71,9 @@ class ByStack(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        layer = nodeid.split("/")[1]
-        return {"e2e": "pipeline", "faults": "pipeline", "unit": nodeid}.get(layer, "parts")
+        _, layer, part, *_ = nodeid.split("/")
+        alone = "spark" if part == "spark" else nodeid  # of unit tests only those of Spark share something: its session
+        return {"e2e": "pipeline", "faults": "pipeline", "unit": alone}.get(layer, "parts")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:

@@ -8,7 +8,8 @@
     │   ├── RejectedRecord            the input is wrong: it goes to a dead letter with `reason`
     │   ├── LeaseHeld                 another driver runs on this checkpoint
     │   ├── ReconcileFailed           the conservation law broke: read the table above the error
-    │   └── AuditMissing              audit the branch, then merge it
+    │   ├── AuditMissing              audit the branch, then merge it
+    │   └── AuditFailed               a law broke: read the report, mend the cause, run again
     └── TransientError                nothing is lost: the caller may retry with backoff
         ├── BranchOvertaken           prepare the branch again on the newer main, then audit it
         ├── ServiceNotReady           start the service or wait for it
@@ -98,6 +99,12 @@ class AuditMissing(TerminalError):
     """What asks to become `main` is not what a passed audit has seen."""
 
     exit_code = 8
+
+
+class AuditFailed(TerminalError):
+    """A law of the audit does not hold."""
+
+    exit_code = 9
 
 
 class TransientError(TickhouseError):

@@ -25,7 +25,7 @@ PORTS_FILE = REPO / "stack" / "ports.yaml"
 Origin = Literal["environment", "secrets file", "default"]
 
 # Roles of the application database: one a job, each with a generated password.
-DATABASE_ROLES = ("owner", "stream", "reader", "operator")
+DATABASE_ROLES = ("owner", "stream", "batch", "reader", "operator")
 
 
 @cache
@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     minio_root_user: SecretStr = SecretStr("")
     minio_root_password: SecretStr = SecretStr("")
     hdfs_url: str = Field(default_factory=lambda: _local("hdfs_namenode", "hdfs"))
+    data_docs_url: str = Field(default_factory=lambda: _local("data_docs"))
     airflow_url: str = Field(default_factory=lambda: _local("airflow"))
     exchange_ws_url: str = Field(default_factory=lambda: _local("exchange", "ws"))
     exchange_rest_url: str = Field(default_factory=lambda: _local("exchange"))
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     postgres_airflow_password: SecretStr = SecretStr("")
     postgres_owner_password: SecretStr = SecretStr("")
     postgres_stream_password: SecretStr = SecretStr("")
+    postgres_batch_password: SecretStr = SecretStr("")
     postgres_reader_password: SecretStr = SecretStr("")
     postgres_operator_password: SecretStr = SecretStr("")
     redis_password: SecretStr = SecretStr("")

@@ -10,6 +10,8 @@ import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
+import psycopg
+
 from stack.engine.context import ServiceContext
 from stack.engine.supervise import tail
 from tickhouse.errors import ServiceNotReady
@@ -17,6 +19,9 @@ from tickhouse.errors import ServiceNotReady
 PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 PROBE_S = 5.0
+
+# One batch at a time: a second driver would want another gigabyte, and the two would work on the same days.
+POOLS = {"spark_batch": (1, "Spark batch drivers")}
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -27,7 +32,7 @@ def migrate(context: ServiceContext) -> None:
     Raises:
         ServiceNotReady: It failed; the message holds the end of its output.
     """
-    mark = context.data / f"migrated-{version('apache-airflow')}"
+    mark = context.data / f"migrated-{version('apache-airflow')}-{'-'.join(POOLS)}"
     if mark.exists():
         return
     (context.home / "airflow").mkdir(mode=0o700, exist_ok=True)
@@ -37,7 +42,29 @@ def migrate(context: ServiceContext) -> None:
         done = subprocess.run(command, env=context.env(), stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
         raise ServiceNotReady(f"airflow db migrate failed:\n{tail(log)}", next_command="tickhouse logs postgres")
+    make_pools(context)
     mark.touch()
+
+
+def make_pools(context: ServiceContext) -> None:
+    """Make the pools that the DAGs name; a task of a pool that does not exist is never scheduled.
+
+    Straight into the table: Airflow's own command takes eight seconds of a first start, and its API is not up yet.
+
+    Raises:
+        ServiceNotReady: The metadata database does not take them.
+    """
+    address = context.env()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("postgresql+psycopg2", "postgresql")
+    statement = (
+        "INSERT INTO slot_pool (pool, slots, description, include_deferred) VALUES (%s, %s, %s, false) "
+        "ON CONFLICT (pool) DO NOTHING"
+    )
+    try:
+        with psycopg.connect(address, connect_timeout=10) as connection:
+            for name, (slots, description) in POOLS.items():
+                connection.execute(statement, [name, slots, description])
+    except psycopg.Error as error:
+        raise ServiceNotReady(f"Airflow's pools: {error}", next_command="tickhouse logs postgres") from error
 
 
 def answers(context: ServiceContext) -> bool:

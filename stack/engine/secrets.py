@@ -29,6 +29,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "POSTGRES_AIRFLOW_PASSWORD": _password,
     "POSTGRES_OWNER_PASSWORD": _password,
     "POSTGRES_STREAM_PASSWORD": _password,
+    "POSTGRES_BATCH_PASSWORD": _password,
     "POSTGRES_READER_PASSWORD": _password,
     "POSTGRES_OPERATOR_PASSWORD": _password,
     "REDIS_PASSWORD": _password,

@@ -26,6 +26,7 @@ MIGRATIONS = REPO / "stack" / "postgres" / "migrations"
 ROLES = {
     "tickhouse_owner": "postgres_owner_password",
     "tickhouse_stream": "postgres_stream_password",
+    "tickhouse_batch": "postgres_batch_password",
     "tickhouse_reader": "postgres_reader_password",
     "tickhouse_operator": "postgres_operator_password",
     "airflow": "postgres_airflow_password",

@@ -39,13 +39,20 @@ def register(app: typer.Typer) -> None:
 
 def document(outcome: Outcome) -> dict[str, Any]:
     """Return what `--json` prints."""
-    return {"reconcile": outcome.report.document(), "commit": outcome.commit, "seconds": outcome.seconds}
+    return {
+        "reconcile": outcome.report.document(),
+        "commit": outcome.commit,
+        "main": outcome.main,
+        "seconds": outcome.seconds,
+    }
 
 
 def _farewell(screen: Console, settings: Settings, outcome: Outcome) -> None:
     from tickhouse.settings import ports, secrets_file
 
     screen.print(f"\nLake: commit [bold]{outcome.commit['id'][:16]}[/] of ingest, {outcome.commit['message']}")
+    screen.print(f"Main: commit [bold]{outcome.main['id'][:16]}[/], tags {', '.join(outcome.main['tags'])}")
+    screen.print(f"Audit:    {outcome.main['metadata'].get('audit.report', '')}")
     screen.print(f"Airflow:  {settings.airflow_url}   user admin, password: AIRFLOW_ADMIN_PASSWORD in {secrets_file()}")
     screen.print(f"Spark:    http://127.0.0.1:{ports()['spark_ui']}")
     screen.print(f"Metrics:  http://127.0.0.1:{ports()['producer_metrics']}/metrics")

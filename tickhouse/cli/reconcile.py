@@ -16,10 +16,12 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def reconcile(
+        *,
         store: Annotated[
             list[str] | None, typer.Option(help="Only this store: kafka, enriched, lake, postgres, redis.")
         ] = None,
         ref: Annotated[str, typer.Option(help="Branch, tag or commit of the lake.")] = "ingest",
+        gold: Annotated[str, typer.Option(help="Hold the gold candles of this ref against the truth, too.")] = "",
         wait: Annotated[float, typer.Option(help="Look again for so many seconds until all is right.")] = 0.0,
         examples: Annotated[int, typer.Option(min=1, help="Examples to show of each fault.")] = 5,
         json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
@@ -30,7 +32,7 @@ def register(app: typer.Typer) -> None:
         from tickhouse.reconcile.show import show
         from tickhouse.settings import load_settings
 
-        options = Options(tuple(store) if store else STORES, ref, examples)
+        options = Options(tuple(store) if store else STORES, ref, examples, gold)
         errors = console()
         with errors.status("reconciling") as status:
             report = reconcile(load_settings(), options, status.update, wait)

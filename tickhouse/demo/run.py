@@ -4,7 +4,8 @@
 2. profile core comes up; Airflow starts the streaming job by itself;
 3. the local exchange and the live producer start, and the market plays, faults included;
 4. every store is weighed against the exchange's truth until all of it has arrived;
-5. Airflow commits the lake.
+5. Airflow commits the lake;
+6. Airflow builds, audits and publishes the market's days, and gold of `main` is weighed as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from stack.engine import down, up
 from tickhouse.airflow_api import AirflowApi
+from tickhouse.days import Days
 from tickhouse.errors import ConfigurationError, ReconcileFailed, ServiceNotReady
+from tickhouse.lake.client import INGEST, MAIN, lake_errors, repository
+from tickhouse.lake.looking import names
 from tickhouse.reconcile.law import Report
 from tickhouse.reconcile.run import Options, reconcile
+from tickhouse.reconcile.verdict import Verdict
 from tickhouse.settings import Settings, home, load_settings
 
 MARK = "demo.json"
@@ -34,6 +40,7 @@ STREAM_WAIT_S = 180.0
 PLAY_WAIT_S = 600.0
 RECONCILE_WAIT_S = 240.0
 COMMIT_WAIT_S = 120.0
+NIGHTLY_WAIT_S = 300.0
 EVERY_S = 0.5
 
 
@@ -44,10 +51,12 @@ class Outcome:
     Attributes:
         seconds: Duration of each step.
         commit: What the last lake commit names.
+        main: The commit of `main` that the nightly run published: id, message, metadata, tags.
     """
 
     report: Report
     commit: dict[str, Any] = field(default_factory=dict)
+    main: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -87,7 +96,11 @@ class Demo:
             report = self._weigh(settings)
         with self._step("commit the lake by Airflow"):
             commit = commit_lake(settings)
-        return Outcome(report, commit, self._seconds)
+        with self._step("build, audit and publish by Airflow"):
+            main = publish_days(settings, market_days(settings.home))
+        with self._step("weigh gold"):
+            report.checks |= self._weigh_gold(settings)
+        return Outcome(report, commit, main, self._seconds)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -111,7 +124,7 @@ class Demo:
             def is_done() -> bool:
                 state = exchange_state(settings)
                 bar.update(task, completed=state["trades_played"], total=state["trades_total"])
-                return bool(state["state"] == "done")
+                return bool(state["state"] == "done") and is_recorded(settings.home)
 
             wait_for(is_done, PLAY_WAIT_S, "the market", "tickhouse logs exchange")
 
@@ -119,6 +132,11 @@ class Demo:
         with self._console.status("reconciling") as status:
             report = reconcile(settings, Options(), status.update, RECONCILE_WAIT_S)
         return report
+
+    def _weigh_gold(self, settings: Settings) -> dict[str, Verdict]:
+        with self._console.status("reconciling") as status:
+            report = reconcile(settings, Options(stores=("kafka",), gold="main"), status.update)
+        return {name: verdict for name, verdict in report.checks.items() if name.startswith("gold")}
 
 
 def clear(folder: Path) -> None:
@@ -186,14 +204,50 @@ def commit_lake(settings: Settings) -> dict[str, Any]:
     Raises:
         ReconcileFailed: The run failed.
     """
-    from tickhouse.lake.client import INGEST, lake_errors, repository
-
     with AirflowApi(settings) as airflow:
         run_id = airflow.trigger("lake_commit")
         state = airflow.wait("lake_commit", run_id, COMMIT_WAIT_S)
     if state != "success":
         raise ReconcileFailed(f"Airflow's lake_commit ended as {state}.", next_command="tickhouse logs airflow")
+    return newest_commit(settings, INGEST)
+
+
+def newest_commit(settings: Settings, branch: str) -> dict[str, Any]:
+    """Return a branch's newest commit: id, message, metadata."""
     with lake_errors(settings):
-        head: Any = repository(settings).branch(INGEST)
+        head: Any = repository(settings).branch(branch)
         commit = head.get_commit()
     return {"id": commit.id, "message": commit.message, "metadata": dict(commit.metadata or {})}
+
+
+def is_recorded(folder: Path) -> bool:
+    """Return whether the exchange has written down all that it played: it does so once a second, and is done before."""
+    try:
+        played = json.loads((folder / "truth" / "exchange.json").read_text())
+    except FileNotFoundError:
+        return False
+    return bool(played["played_until_us"] >= played["end_us"])
+
+
+def market_days(folder: Path) -> Days:
+    """Return the event days that the local exchange played."""
+    played = json.loads((folder / "truth" / "exchange.json").read_text())
+    moments = (played["market"]["start_us"], played["end_us"] - 1)
+    first, last = (datetime.fromtimestamp(moment // 1_000_000, UTC).date() for moment in moments)
+    return Days(first, last)
+
+
+def publish_days(settings: Settings, days: Days) -> dict[str, Any]:
+    """Have Airflow publish days; return the newest commit of `main` and its tags.
+
+    Raises:
+        ReconcileFailed: The run failed.
+    """
+    with AirflowApi(settings) as airflow:
+        run_id = airflow.trigger("nightly_batch", {"from": str(days.first), "to": str(days.last)})
+        state = airflow.wait("nightly_batch", run_id, NIGHTLY_WAIT_S)
+    if state != "success":
+        raise ReconcileFailed(f"Airflow's nightly_batch ended as {state}.", next_command="tickhouse logs airflow")
+    commit = newest_commit(settings, MAIN)
+    tags = [one["tag"] for one in names(settings, "tag") if one["commit"] == commit["id"]]
+    return {**commit, "tags": tags}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, FileType, S3FileSystem
 
@@ -39,11 +40,12 @@ class LakeFile(NamedTuple):
 
 @dataclass
 class Bronze:
-    """The manifests of one table on one ref."""
+    """The manifests of one table on one ref; `manifests` are rows by path inside the ref."""
 
     files: list[LakeFile] = field(default_factory=list)
     rows: int = 0
     topic: str = ""
+    manifests: dict[str, int] = field(default_factory=dict)
 
 
 class Lake:
@@ -69,6 +71,7 @@ class Lake:
             manifest = self._manifest(path)
             found.topic = manifest["topic"]
             found.rows += manifest["rows"]
+            found.manifests[path[len(self._root) + 1 :]] = manifest["rows"]
             found.files += [LakeFile(one["path"], one["rows"], path) for one in manifest["files"]]
         return found
 
@@ -88,8 +91,22 @@ class Lake:
         except (OSError, ValueError, KeyError) as error:
             raise self._unavailable(f"{path}: {error!r}") from error
 
-    def table(self, path: str, columns: list[str]) -> pa.Table | None:
-        """Return columns of one file, by its path inside the ref; None when there is no such file.
+    def files(self, folder: str) -> list[str]:
+        """Return the paths of all Parquet files below a folder, sorted; none when there is no such folder.
+
+        Raises:
+            StoreUnavailable: The lake does not answer or has no such ref.
+        """
+        selector = FileSelector(f"{self._root}/{folder}", recursive=True, allow_not_found=True)
+        try:
+            infos = self._files.get_file_info(selector)
+        except OSError as error:
+            raise self._unavailable(str(error)) from error
+        paths = (info.path[len(self._root) + 1 :] for info in infos if info.type == FileType.File)
+        return sorted(path for path in paths if path.endswith(".parquet"))
+
+    def table(self, path: str, columns: list[str] | None) -> pa.Table | None:
+        """Return columns of one file (all: None), by its path inside the ref; None when there is no such file.
 
         Raises:
             StoreUnavailable: The file is there and cannot be read.
@@ -101,6 +118,32 @@ class Lake:
             return None
         except (OSError, pa.ArrowInvalid) as error:
             raise self._unavailable(f"{path}: {error}") from error
+
+    def rows(self, path: str) -> int | None:
+        """Return the rows of one file by its footer; None when it is no whole Parquet file.
+
+        Raises:
+            StoreUnavailable: The lake does not answer.
+        """
+        try:
+            with self._files.open_input_file(f"{self._root}/{path}") as source:
+                return int(pq.ParquetFile(source).metadata.num_rows)
+        except (FileNotFoundError, pa.ArrowInvalid):
+            return None
+        except OSError as error:
+            raise self._unavailable(f"{path}: {error}") from error
+
+    def dataset(self, paths: Sequence[str], partitioning: ds.Partitioning) -> ds.Dataset:
+        """Return files of the ref as one dataset; nothing but the first file's footer is read yet.
+
+        Raises:
+            StoreUnavailable: The lake does not answer.
+        """
+        try:
+            whole = [f"{self._root}/{path}" for path in paths]
+            return ds.dataset(whole, filesystem=self._files, format="parquet", partitioning=partitioning)
+        except OSError as error:
+            raise self._unavailable(str(error)) from error
 
     def _unavailable(self, why: str) -> StoreUnavailable:
         return StoreUnavailable(
@@ -171,14 +214,14 @@ def _hour(hours: int) -> str:
 def _plain_column(name: str, column: pa.ChunkedArray) -> list[Any]:
     """Return a column as Python values: decimals unscaled, times in microseconds."""
     if name in _DECIMALS:
-        return _unscaled(column.cast(pa.decimal128(28, 8)))
+        return unscaled(column.cast(pa.decimal128(28, 8)))
     if name in _TIMES:
         column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     values: list[Any] = column.to_pylist()
     return values
 
 
-def _unscaled(column: pa.ChunkedArray) -> list[int]:
+def unscaled(column: pa.ChunkedArray) -> list[int]:
     """Return decimals in units of their last place, from Arrow's 16 little-endian bytes each: no Decimal is made."""
     numbers: list[int] = []
     for chunk in column.chunks:

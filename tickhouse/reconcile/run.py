@@ -12,7 +12,7 @@ import httpx
 
 from tickhouse.errors import ConfigurationError, StoreUnavailable
 from tickhouse.reconcile import base as bases
-from tickhouse.reconcile import lake
+from tickhouse.reconcile import gold, lake
 from tickhouse.reconcile.avro import Decoder, registry_fetch
 from tickhouse.reconcile.base import TICKS, TRADES, Base
 from tickhouse.reconcile.kafka import Ends, Topics
@@ -43,11 +43,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What to check: stores by name (all by default), the lake's ref, how many examples of each fault."""
+    """What to check: stores by name (all by default), the lake's ref, how many examples of each fault.
+
+    `gold` names a ref whose gold candles are held against the truth as well.
+    """
 
     stores: tuple[str, ...] = STORES
     ref: str = "ingest"
     limit: int = 5
+    gold: str = ""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.stores if name not in STORES]
@@ -151,6 +155,8 @@ def _checks(clients: Clients, options: Options, judged: Judged) -> dict[str, Ver
         checks["dlq.spark"] = check_broken(clients.topics, judged, clients.settings.database_dsn("reader"))
     checks["ledger"] = Verdict("ledger", limit=options.limit)
     bases.check_ledger(judged.base, judged.truth, checks["ledger"])
+    if options.gold:
+        checks |= gold.check(lake.connect(clients.settings, options.gold), judged.base.expected.each(), options.limit)
     return checks
 
 

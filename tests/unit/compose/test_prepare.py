@@ -90,6 +90,7 @@ def test_provision_runs_the_steps_of_the_native_stack() -> None:
         "lakefs": ("stack.engine.lake:create_repository",),
         "lake_gate": ("stack.engine.lake:protect_main",),
         "airflow": ("stack.airflow.setup:migrate",),
+        "data_docs": ("stack.data_docs.setup:make_site",),
     }
 
 

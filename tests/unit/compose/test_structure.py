@@ -27,11 +27,12 @@ PUBLISHED = {
     "lakefs": ["lakefs"],
     "airflow-api-server": ["airflow"],
     "airflow-scheduler": ["spark_ui"],
+    "data-docs": ["data_docs"],
     "exchange": ["exchange"],
 }
 ONE_SHOT = {"provision"}
 CORE = {
-    *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision"),
+    *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision", "data-docs"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
 }
 DEMO = {"exchange", "producer"}

@@ -1,0 +1,126 @@
+"""Candles of 1m, 5m, 1h and 1d from silver, silent intervals as Binance shows them. Pure DataFrame functions.
+
+A bar's key is market, symbol and open time: of a symbol that came as single trades and as aggregates on one day, the
+fuller stream makes all candles of that day. Open and close are by lowest and highest trade id, never by arrival.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from spark.batch.exact import quotient_column
+
+INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400}
+SYMBOL = ("market", "symbol")
+_SUMS = ("volume", "quote_volume", "trades", "agg_trades", "taker_buy_volume", "taker_buy_quote_volume")
+CANDLE = {
+    **{"market": "string", "symbol": "string", "stream": "string", "open_time": "timestamp"},
+    **dict.fromkeys(("open", "high", "low", "close"), "decimal(28,8)"),
+    **{"volume": "decimal(38,8)", "quote_volume": "decimal(38,16)", "vwap": "decimal(38,16)"},
+    **{"trades": "bigint", "agg_trades": "bigint"},
+    **{"taker_buy_volume": "decimal(38,8)", "taker_buy_quote_volume": "decimal(38,16)"},
+    **{"open_trade_id": "bigint", "close_trade_id": "bigint"},
+}
+
+
+# The columns of silver that candles are made of.
+TRADE_COLUMNS = (
+    *("market", "symbol", "stream", "trade_id", "first_trade_id", "last_trade_id", "price", "qty", "side"),
+    *("quote_qty", "is_sentinel", "minute"),
+)
+
+
+def minute_bars(trades: DataFrame) -> DataFrame:
+    """Return the bar of each market, symbol, stream and minute that has a trade; sentinels are left out.
+
+    Args:
+        trades: Rows of silver; each event once.
+    """
+    is_buy = F.col("side") == "BUY"
+    nothing = F.lit(0).cast("decimal(28,8)")
+    return (
+        trades.where(~F.col("is_sentinel"))
+        .groupBy(*SYMBOL, "stream", F.col("minute").alias("open_time"))
+        .agg(
+            F.min_by("price", "trade_id").alias("open"),
+            F.max("price").alias("high"),
+            F.min("price").alias("low"),
+            F.max_by("price", "trade_id").alias("close"),
+            _sum("qty", 8, "volume"),
+            _sum("quote_qty", 16, "quote_volume"),
+            F.sum(F.col("last_trade_id") - F.col("first_trade_id") + 1).alias("trades"),
+            F.count(F.lit(1)).alias("agg_trades"),
+            _sum(F.when(is_buy, F.col("qty")).otherwise(nothing), 8, "taker_buy_volume"),
+            _sum(F.when(is_buy, F.col("quote_qty")).otherwise(nothing), 16, "taker_buy_quote_volume"),
+            F.min("trade_id").alias("open_trade_id"),
+            F.max("trade_id").alias("close_trade_id"),
+        )
+    )
+
+
+def _sum(column: Column | str, places: int, name: str) -> Column:
+    return F.sum(column).cast(f"decimal(38,{places})").alias(name)
+
+
+def one_stream(bars: DataFrame) -> DataFrame:
+    """Return the bars of the stream with the most trades of each market, symbol and day; ties go to aggTrade."""
+    day = F.to_date("open_time")
+    total = F.sum("trades").over(Window.partitionBy(*SYMBOL, "stream", day))
+    place = F.rank().over(Window.partitionBy(*SYMBOL, day).orderBy(F.desc("total"), "stream"))
+    return bars.withColumn("total", total).withColumn("place", place).where("place = 1").drop("total", "place")
+
+
+def roll_up(bars: DataFrame, seconds: int) -> DataFrame:
+    """Return longer bars from shorter ones that have trades; an interval without any has none."""
+    start = F.timestamp_seconds(F.floor(F.unix_seconds("open_time") / seconds) * seconds)
+    parts = bars.withColumn("start", start)
+    sums = [F.sum(name).cast(parts.schema[name].dataType).alias(name) for name in _SUMS]
+    return parts.groupBy(*SYMBOL, "stream", F.col("start").alias("open_time")).agg(
+        F.min_by("open", "open_trade_id").alias("open"),
+        F.max("high").alias("high"),
+        F.min("low").alias("low"),
+        F.max_by("close", "close_trade_id").alias("close"),
+        *sums,
+        F.min("open_trade_id").alias("open_trade_id"),
+        F.max("close_trade_id").alias("close_trade_id"),
+    )
+
+
+def with_silent(bars: DataFrame, seconds: int, since: datetime, until: datetime) -> DataFrame:
+    """Return every interval that opens in [since, until) from each symbol's first bar on, flat where nothing traded.
+
+    A silent interval has volume 0 and opens, peaks and closes at the close before it, as Binance's klines do.
+
+    Args:
+        bars: Bars with trades; a bar that opens before `since` only lends its close to what follows.
+        seconds: Length of an interval.
+        since: First open time; a whole interval.
+        until: Exclusive.
+    """
+    by_time = Window.partitionBy(*SYMBOL).orderBy("open_time")
+    opened = F.unix_seconds("open_time")
+    following = F.coalesce(F.lead(opened).over(by_time), F.lit(int(until.timestamp())))
+    between = bars.select(
+        *SYMBOL, "stream", "close",
+        F.greatest(opened + seconds, F.lit(int(since.timestamp()))).alias("first"),
+        (F.floor((following - 1) / seconds) * seconds).alias("last"),
+    )  # fmt: skip
+    silent = F.sequence("first", "last", F.lit(seconds))
+    flat = between.where("first <= last").select(*SYMBOL, "stream", "close", F.explode(silent).alias("at"))
+    return bars.where(F.col("open_time") >= F.lit(since)).unionByName(_flat(flat, bars))
+
+
+def _flat(flat: DataFrame, like: DataFrame) -> DataFrame:
+    prices = {name: F.col("close") for name in ("open", "high", "low", "close")}
+    zeros = {name: F.lit(0).cast(like.schema[name].dataType) for name in _SUMS}
+    ids = {name: F.lit(None).cast("bigint") for name in ("open_trade_id", "close_trade_id")}
+    values = {"open_time": F.timestamp_seconds("at"), **prices, **zeros, **ids}
+    return flat.select(*SYMBOL, "stream", *(column.alias(name) for name, column in values.items()))
+
+
+def with_vwap(bars: DataFrame) -> DataFrame:
+    """Add the volume-weighted average price, 16 decimals rounded half up; null where nothing traded."""
+    return bars.withColumn("vwap", quotient_column(F.col("quote_volume"), F.col("volume"), 16)).select(*CANDLE)

@@ -1,0 +1,208 @@
+"""The batch application: `spark-submit spark/batch/job.py --ref BRANCH --date DAY` (or `--from DAY --to DAY`).
+
+One branch in, the same branch out, nothing committed:
+
+1. silver of the days from the bronze files that manifests name, an hour a file;
+2. gold of the days from silver as it was stored, and the months they lie in from the branch's gold;
+3. files of these partitions that the run did not write are removed.
+
+A second run puts the same bytes under the same names, so the branch does not change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from spark.batch import candles, gold
+from spark.batch.bronze import BronzeFile, named_files, of_days
+from spark.batch.candles import CANDLE, INTERVALS_S
+from spark.batch.files import LakeFiles, read, to_parquet, write_hours
+from spark.batch.silver import BRONZE, SILVER, silver_of
+from tickhouse.days import ONE_DAY, Days, day_of, midnight
+from tickhouse.errors import ConfigurationError, TickhouseError
+from tickhouse.settings import load_settings
+
+log = structlog.get_logger("spark.batch")
+
+SILVER_TRADES = "silver/trades"
+VOLATILITY = {
+    **{"market": "string", "symbol": "string", "open_time": "timestamp", "returns": "bigint"},
+    **{"variance": "decimal(38,24)", "volatility": "decimal(38,12)", "span": "decimal(38,8)"},
+}
+# Gold of so many days is made in one pass: 30 days of 1,440 minutes and 25 symbols are a million rows of 1m candles.
+DAYS_A_PASS = 30
+
+
+class Batch:
+    """The batch over one branch.
+
+    Args:
+        spark: The session.
+        files: The branch.
+    """
+
+    def __init__(self, spark: SparkSession, files: LakeFiles) -> None:
+        self._spark = spark
+        self._files = files
+        self._tasks = max(2, spark.sparkContext.defaultParallelism)
+
+    def run(self, days: Days) -> dict[str, int]:
+        """Build silver and gold of the days; return rows by table.
+
+        Raises:
+            ConfigurationError: Bronze has no trade of these days.
+            StoreUnavailable: The lake does not answer.
+        """
+        named = named_files(self._files)
+        if not of_days(named, days):
+            raise ConfigurationError(
+                f"Bronze of {self._files.root} has no trade from {days.first} to {days.last}.",
+                safe="Nothing was written.",
+                next_command="tickhouse status",
+            )
+        counts: dict[str, int] = {}
+        for part in days.passes(DAYS_A_PASS):
+            for table, rows in {**self.silver(named, part), **self.gold(named, part)}.items():
+                counts[table] = counts.get(table, 0) + rows
+        return counts | self.months(days)
+
+    def silver(self, named: Sequence[BronzeFile], days: Days) -> dict[str, int]:
+        """Write silver of the days; return its rows."""
+        paths = of_days(named, days)
+        hours = len({path.rpartition("/")[0] for path in paths})
+        written: list[dict[str, Any]] = []
+        if paths:
+            bronze = read(self._spark, self._files, paths, BRONZE, self._tasks)
+            written = write_hours(silver_of(bronze, max(hours, 1)), self._files, SILVER_TRADES, "bucket")
+        self._remove_others(SILVER_TRADES, days, {one["path"] for one in written})
+        return {SILVER_TRADES: sum(one["rows"] for one in written)}
+
+    def gold(self, named: Sequence[BronzeFile], days: Days) -> dict[str, int]:
+        """Write gold of the days; return rows by table."""
+        stored = [path for day in days for path in self._files.listing(f"{SILVER_TRADES}/date={day}")]
+        columns = {name: SILVER[name] for name in candles.TRADE_COLUMNS}
+        trades = read(self._spark, self._files, stored, columns, self._tasks)
+        # Checkpoints cut the plan: without them each table would plan, and run, all that it is made of again.
+        traded = candles.one_stream(candles.minute_bars(trades)).localCheckpoint()
+        tables = self._tables(traded, days, _until(traded, named, days))
+        counts = {}
+        for table, frame in tables.items():
+            rows = frame.toArrow()
+            counts[f"gold/{table}"] = self._write_days(f"gold/{table}", rows, days)
+        return counts
+
+    def _tables(self, traded: DataFrame, days: Days, until: datetime) -> dict[str, DataFrame]:
+        since = midnight(days.first)
+        before = carried(self._spark, self._files, days.first)
+        made: dict[str, DataFrame] = {}
+        for interval, seconds in INTERVALS_S.items():
+            bars = traded if interval == "1m" else candles.roll_up(traded, seconds)
+            opened = bars if before is None else bars.unionByName(before.select(bars.columns))
+            made[f"candles_{interval}"] = candles.with_vwap(
+                candles.with_silent(opened, seconds, since, until)
+            ).localCheckpoint()
+        return {
+            **made,
+            "top_movers": gold.top_movers(made["candles_1d"]),
+            "volatility": gold.volatility(made["candles_1m"]),
+            "vwap": gold.vwap(made["candles_1h"]),
+        }
+
+    def months(self, days: Days) -> dict[str, int]:
+        """Write the months of the days from all their days in gold; return the rows."""
+        total = 0
+        for month in days.months():
+            prefix = f"date={month:%Y-%m}-"
+            paths = {
+                table: [path for path in self._files.listing(f"gold/{table}") if prefix in path]
+                for table in ("candles_1d", "volatility")
+            }
+            daily = read(self._spark, self._files, paths["candles_1d"], CANDLE, 1)
+            variances = read(self._spark, self._files, paths["volatility"], VOLATILITY, 1)
+            rows = gold.monthly(daily, variances).toArrow().sort_by([("market", "ascending"), ("symbol", "ascending")])
+            self._files.put(f"gold/monthly/month={month:%Y-%m}/part-0.parquet", to_parquet(rows))
+            total += len(rows)
+        return {"gold/monthly": total}
+
+    def _write_days(self, table: str, rows: pa.Table, days: Days) -> int:
+        rows = rows.sort_by([(name, "ascending") for name in ("market", "symbol", "open_time")])
+        dates = rows["open_time"].cast(pa.date32())
+        written = set()
+        for day in pc.unique(dates).to_pylist():
+            path = f"{table}/date={day}/part-0.parquet"
+            self._files.put(path, to_parquet(rows.filter(pc.equal(dates, pa.scalar(day, pa.date32())))))
+            written.add(path)
+        self._remove_others(table, days, written)
+        return len(rows)
+
+    def _remove_others(self, table: str, days: Days, written: set[str]) -> None:
+        for day in days:
+            for path in self._files.listing(f"{table}/date={day}"):
+                if path not in written:
+                    self._files.remove(path)
+
+
+def carried(spark: SparkSession, files: LakeFiles, first: date) -> DataFrame | None:
+    """Return the daily bars of the newest day before `first`: their closes open a day that begins silent.
+
+    Raises:
+        StoreUnavailable: The lake does not answer.
+    """
+    paths = {day_of(path): path for path in files.listing("gold/candles_1d")}
+    newest = max((day for day in paths if day is not None and day < first), default=None)
+    return None if newest is None else read(spark, files, [paths[newest]], CANDLE, 1)
+
+
+def _until(traded: DataFrame, named: Sequence[BronzeFile], days: Days) -> datetime:
+    """Return where silent intervals end: at the end of the days when the lake has later ones, else with the market."""
+    end = midnight(days.last + ONE_DAY)
+    if any(one.date > days.last for one in named):
+        return end
+    newest = traded.agg(F.unix_seconds(F.max("open_time")).alias("at")).collect()[0]["at"]
+    return end if newest is None else datetime.fromtimestamp(newest + INTERVALS_S["1m"], UTC)
+
+
+def parse(arguments: Sequence[str]) -> tuple[str, Days]:
+    """Return the ref and the days of a command line.
+
+    Raises:
+        ConfigurationError: Neither `--date` nor `--from` and `--to`, or they are in the wrong order.
+    """
+    parser = argparse.ArgumentParser(prog="spark-submit spark/batch/job.py", description="Build silver and gold.")
+    parser.add_argument("--ref", required=True, help="branch to read from and write to")
+    parser.add_argument("--date", type=date.fromisoformat, help="one UTC day")
+    parser.add_argument("--from", dest="first", type=date.fromisoformat, help="first UTC day")
+    parser.add_argument("--to", dest="last", type=date.fromisoformat, help="last UTC day, included")
+    given = parser.parse_args(arguments)
+    first, last = (given.date, given.date) if given.date else (given.first, given.last)
+    if first is None or last is None or first > last:
+        raise ConfigurationError(f"Expected --date, or --from and a --to not before it, was {first} and {last}.")
+    return given.ref, Days(first, last)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the application; return the exit code."""
+    try:
+        ref, days = parse(sys.argv[1:] if arguments is None else arguments)
+        spark = SparkSession.builder.appName("tickhouse-batch").getOrCreate()
+        counts = Batch(spark, LakeFiles.of(load_settings(), ref)).run(days)
+        log.info("built", ref=ref, first=str(days.first), last=str(days.last), rows=counts)
+        spark.stop()
+    except TickhouseError as error:
+        log.error("failed", error=str(error))
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

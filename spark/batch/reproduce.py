@@ -1,0 +1,90 @@
+"""A month computed again from silver of one commit: what the notebook shows, and the hash that names the result."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+
+from spark.batch import candles, gold
+from spark.batch.files import LakeFiles, read
+from spark.batch.job import carried
+from spark.batch.silver import SILVER
+from tickhouse.days import midnight
+from tickhouse.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """Tables of one month: 1m candles, 1d candles, realised variance a day, and the month's aggregates."""
+
+    minutes: DataFrame
+    days: DataFrame
+    variances: DataFrame
+    aggregates: pa.Table
+
+    @property
+    def hash(self) -> str:
+        """Return the sha256 of the aggregates: of the same commit always the same."""
+        return table_hash(self.aggregates)
+
+
+def month_of(spark: SparkSession, files: LakeFiles, first: date) -> Month:
+    """Compute a month from its trades.
+
+    Args:
+        spark: The session.
+        files: A commit of the lake.
+        first: First day of the month.
+
+    Raises:
+        ConfigurationError: The commit has no candles of the month.
+        StoreUnavailable: The lake does not answer.
+    """
+    prefix = f"date={first:%Y-%m}-"
+    paths = [path for path in files.listing("silver/trades") if prefix in path]
+    trades = read(spark, files, paths, {name: SILVER[name] for name in candles.TRADE_COLUMNS}, 2)
+    traded = candles.one_stream(candles.minute_bars(trades)).localCheckpoint()
+    since, until = midnight(first), _end_of_gold(files, prefix)
+    before = carried(spark, files, first)
+    made = {}
+    for interval in ("1m", "1d"):
+        seconds = candles.INTERVALS_S[interval]
+        bars = traded if interval == "1m" else candles.roll_up(traded, seconds)
+        opened = bars if before is None else bars.unionByName(before.select(bars.columns))
+        made[interval] = candles.with_vwap(candles.with_silent(opened, seconds, since, until)).localCheckpoint()
+    variances = gold.volatility(made["1m"]).localCheckpoint()
+    aggregates = gold.monthly(made["1d"], variances).toArrow()
+    order = [("market", "ascending"), ("symbol", "ascending")]
+    return Month(made["1m"], made["1d"], variances, aggregates.sort_by(order))
+
+
+def _end_of_gold(files: LakeFiles, prefix: str) -> datetime:
+    paths = [path for path in files.listing("gold/candles_1m") if prefix in path]
+    if not paths:
+        raise ConfigurationError(
+            f"{files.root} has no candles of {prefix[5:-1]}.", next_command="tickhouse lake log main"
+        )
+    newest = pq.read_table(pa.BufferReader(files.read_bytes(paths[-1])), columns=["open_time"])
+    found: datetime = pc.max(newest["open_time"]).as_py()
+    return found + timedelta(seconds=60)
+
+
+def published(files: LakeFiles, first: date) -> pa.Table:
+    """Return the month's aggregates as they were published in the commit.
+
+    Raises:
+        StoreUnavailable: The lake does not answer, or has none.
+    """
+    return pq.read_table(pa.BufferReader(files.read_bytes(f"gold/monthly/month={first:%Y-%m}/part-0.parquet")))
+
+
+def table_hash(table: pa.Table) -> str:
+    """Return the sha256 of a table's rows as text: exact decimals, times in UTC, in the table's order."""
+    lines = ("|".join(map(str, row.values())) for row in table.to_pylist())
+    return hashlib.sha256("\n".join([",".join(table.column_names), *lines]).encode()).hexdigest()

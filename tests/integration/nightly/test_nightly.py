@@ -1,0 +1,215 @@
+"""Write, audit, publish on a running lake and PostgreSQL: two days of a market, corruptions, repeats, a rollback."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from spark.batch.files import LakeFiles
+from spark.batch.job import Batch
+from tests.conftest import Stack
+from tests.homes import own_home
+from tests.lakes import MIDNIGHT_US, THE_8TH, THE_9TH, bronze_files, market, rows_of, trade
+from tickhouse.days import Days
+from tickhouse.errors import AuditFailed, AuditMissing
+from tickhouse.lake.branches import head
+from tickhouse.lake.client import INGEST, MAIN, repository
+from tickhouse.lake.commit import commit_ingest
+from tickhouse.lake.rollback import rollback
+from tickhouse.nightly import serving, steps
+from tickhouse.reconcile import gold
+from tickhouse.reconcile.lake import connect
+from tickhouse.reconcile.model import StreamKey, Trade
+from tickhouse.settings import Settings
+
+pytestmark = pytest.mark.integration
+DAYS = Days(THE_8TH, THE_9TH)
+# The market skips these ids of BTCUSDT on purpose: the gap ledger would say so.
+BTC = StreamKey("spot", "BTCUSDT", "aggTrade")
+ABSENT = {"gap": {BTC: [(100, 189), (400, 999)]}, "rejected": {}}
+LATER = [trade(number, MIDNIGHT_US + number * 60_000, 61_000_00000000, 7) for number in range(1_002, 1_010)]
+
+
+@dataclass
+class Lake:
+    settings: Settings
+    spark: SparkSession
+
+    def ingest(self, trades: list[Trade], number: int) -> None:
+        branch = repository(self.settings).branch(INGEST)
+        for path, body in bronze_files(rows_of(trades, number * 10_000), number).items():
+            branch.object(path).upload(body, mode="wb")
+        assert commit_ingest(self.settings)
+
+    def build(self) -> str:
+        branch = steps.prepare(self.settings, DAYS)
+        assert branch
+        Batch(self.spark, LakeFiles.of(self.settings, branch)).run(DAYS)
+        steps.settle(self.settings, branch, DAYS, absent=lambda _: ABSENT)
+        return branch
+
+    def publish(self, branch: str) -> steps.Published:
+        steps.audit(self.settings, branch, DAYS)
+        made = steps.publish(self.settings, branch, DAYS)
+        serving.load(self.settings, made.commit_id)
+        return made
+
+    def read(self, branch: str, path: str) -> bytes:
+        with repository(self.settings).ref(branch).object(path).reader(mode="rb") as stream:
+            return bytes(stream.read())
+
+    def tree(self, ref: str) -> dict[str, str]:
+        return {entry.path: entry.checksum for entry in repository(self.settings).ref(ref).objects()}
+
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return PostgreSQL's tables with the transaction that last wrote each row."""
+        with psycopg.connect(self.settings.database_dsn("reader")) as connection:
+            return {
+                table: connection.execute(f"SELECT xmin::text, * FROM gold.{table} ORDER BY 2, 3, 4").fetchall()  # noqa: S608
+                for table in serving.TABLES
+            }
+
+
+@pytest.fixture(scope="module")
+def lake(spark: SparkSession) -> Iterator[Lake]:
+    """A lake of its own with both days published."""
+    with own_home() as home:
+        made = Lake(Stack(home).up("lake_gate", "postgres"), spark)
+        made.ingest(market(), 0)
+        made.publish(made.build())
+        yield made
+
+
+def without_xmin(rows: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+    return {table: [row[1:] for row in found] for table, found in rows.items()}
+
+
+def test_main_is_one_audited_merge_with_a_tag_a_day(lake: Lake) -> None:
+    newest = repository(lake.settings).ref(MAIN).get_commit()
+    assert newest.metadata["audit.ok"] == "true"
+    assert len(newest.parents) == 2
+    assert {tag.id: tag.get_commit().id for tag in repository(lake.settings).tags()} == {
+        "daily-2024-08-08": newest.id,
+        "daily-2024-08-09": newest.id,
+    }
+    site = lake.settings.home / "data_docs" / newest.metadata["audit.report"].split("/")[-2]
+    assert (site / "index.html").exists()
+    assert json.loads((site / "report.json").read_text())["ok"] is True
+    pages = [page.read_text() for page in site.rglob("*.html")]
+    assert len([page for page in pages if "low &lt;= open, close &lt;= high" in page or "low <= open" in page]) >= 1
+    assert [page for page in pages if 'src="http' in page or '<link rel="stylesheet" href="http' in page] == []
+
+
+def test_gold_and_postgres_are_the_truth(lake: Lake) -> None:
+    found = gold.check(connect(lake.settings, MAIN), market(), limit=3)
+    assert {name: verdict.examples for name, verdict in found.items() if not verdict.ok} == {}
+    days = gold.expected(market(), "1d")
+    stored = {(row[1], row[2], int(row[4].timestamp()) * 10**6): row for row in lake.rows()["candles_1d"]}
+    assert stored.keys() == days.keys()
+    assert {key: row[9] for key, row in stored.items()} == {
+        key: Decimal(candle.volume).scaleb(-8) for key, candle in days.items()
+    }
+
+
+def test_a_second_run_and_a_retried_task_change_nothing(lake: Lake) -> None:
+    before, rows, tags = head(lake.settings, MAIN), lake.rows(), len(list(repository(lake.settings).tags()))
+    branch = lake.build()
+    with ThreadPoolExecutor(2) as pool:
+        made = [future.result() for future in [pool.submit(lake.publish, branch) for _ in range(2)]]
+
+    assert {one.commit_id for one in made} == {before} == {head(lake.settings, MAIN)}
+    assert lake.rows() == rows
+    assert len(list(repository(lake.settings).tags())) == tags
+
+
+def rewritten(lake: Lake, branch: str, path: str, change: Callable[[pa.Table], pa.Table]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(change(pq.read_table(io.BytesIO(lake.read(branch, path)))), sink)
+    return sink.getvalue()
+
+
+def with_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    place = table.schema.get_field_index(name)
+    return table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
+
+
+def lose_trades(table: pa.Table) -> pa.Table:
+    return table.slice(3)
+
+
+def repeat_trades(table: pa.Table) -> pa.Table:
+    return pa.concat_tables([table, table.slice(0, 2)])
+
+
+def swap_high_and_low(table: pa.Table) -> pa.Table:
+    highs, lows = table["high"].to_pylist(), table["low"].to_pylist()
+    return with_column(with_column(table, "high", lows), "low", highs)
+
+
+def add_volume(table: pa.Table) -> pa.Table:
+    values = table["volume"].to_pylist()
+    return with_column(table, "volume", [values[0] + Decimal("0.00000001"), *values[1:]])
+
+
+def jump(table: pa.Table) -> pa.Table:
+    values = table["close"].to_pylist()
+    return with_column(table, "close", [*values[:1], values[1] * 9, *values[2:]])
+
+
+SILVER = "silver/trades/date=2024-08-09/hour=00/part-0.parquet"
+MINUTES = "gold/candles_1m/date=2024-08-09/part-0.parquet"
+CORRUPTIONS = [
+    (SILVER, lose_trades, "silver: every event of bronze is in silver"),
+    (SILVER, repeat_trades, "silver: each event once"),
+    (MINUTES, swap_high_and_low, "candles: low <= open, close <= high"),
+    ("gold/candles_1d/date=2024-08-09/part-0.parquet", add_volume, "candles: volume = sum of quantities"),
+    (MINUTES, jump, "candles: no price moves by more than half within a minute"),
+]
+
+
+def test_five_corruptions_stop_the_publication_and_the_report_names_the_law(lake: Lake) -> None:
+    lake.ingest(LATER, 1)
+    branch, before = lake.build(), head(lake.settings, MAIN)
+    target = repository(lake.settings).branch(branch)
+    for path, change, law in CORRUPTIONS:
+        good = lake.read(branch, path)
+        target.object(path).upload(rewritten(lake, branch, path, change), mode="wb")
+        target.commit(f"corrupt by {change.__name__}")
+        with pytest.raises(AuditFailed) as failed:
+            steps.audit(lake.settings, branch, DAYS)
+        assert law in str(failed.value), change.__name__
+        with pytest.raises(AuditMissing):
+            steps.publish(lake.settings, branch, DAYS)
+        assert head(lake.settings, MAIN) == before
+        assert target.get_commit().metadata["audit.ok"] == "false"
+        target.object(path).upload(good, mode="wb")
+        target.commit(f"mend {path}")
+
+
+def test_after_the_fix_the_next_run_publishes_and_a_rollback_takes_it_back(lake: Lake) -> None:
+    published, tables = head(lake.settings, MAIN), without_xmin(lake.rows())
+    made = lake.publish(lake.build())
+
+    assert head(lake.settings, MAIN) == made.commit_id != published
+    assert made.tags == ["daily-2024-08-08-2", "daily-2024-08-09-2"]
+    assert without_xmin(lake.rows()) != tables
+    found = gold.check(connect(lake.settings, MAIN), [*market(), *LATER], limit=3)
+    assert all(verdict.ok for verdict in found.values())
+
+    back = rollback(lake.settings, "daily-2024-08-08")
+    serving.load(lake.settings, back)
+    assert lake.tree(MAIN) == lake.tree(published)
+    assert without_xmin(lake.rows()) == tables
+    assert pc.sum(pa.array([len(rows) for rows in tables.values()])).as_py() > 0

@@ -1,0 +1,1 @@
+"""Audits: laws in SQL over the lake's Parquet, judged by Great Expectations. Imports nothing of the pipeline."""

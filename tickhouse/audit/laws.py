@@ -1,0 +1,38 @@
+"""Laws: SQL files over the tables of a ref, each a small table whose rows Great Expectations judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tickhouse.audit.relations import EXPECTATIONS
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+LAWS = EXPECTATIONS / "laws"
+
+
+def law_names(folder: Path = LAWS) -> list[str]:
+    """Return the names of all laws."""
+    return sorted(path.stem for path in folder.glob("*.sql"))
+
+
+def measured(
+    connection: duckdb.DuckDBPyConnection, names: Iterable[str], folder: Path = LAWS
+) -> dict[str, pd.DataFrame]:
+    """Run laws and return their tables by name, rows in a stable order.
+
+    Args:
+        connection: Has the views of `tickhouse.audit.relations`.
+        names: Names of SQL files.
+        folder: Where they are.
+    """
+    return {name: _run(connection, (folder / f"{name}.sql").read_text()) for name in names}
+
+
+def _run(connection: duckdb.DuckDBPyConnection, text: str) -> pd.DataFrame:
+    frame: pd.DataFrame = connection.execute(text).df()
+    return frame.sort_values(list(frame.columns[:4]), ignore_index=True) if len(frame) else frame

@@ -1,0 +1,9 @@
+"""What the DAGs hand to each other; Airflow's asset graph shows the flow."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset
+
+INGEST = Asset(name="lake_ingest", uri="lakefs://lake/ingest", group="lake")
+MAIN = Asset(name="lake_main", uri="lakefs://lake/main", group="lake")
+DAILY_TABLES = Asset(name="daily_tables", uri="tickhouse://postgres/gold", group="serving")
