@@ -7,7 +7,8 @@
     │   ├── SchemaIncompatible        change the schema so that every earlier version still fits
     │   ├── RejectedRecord            the input is wrong: it goes to a dead letter with `reason`
     │   ├── LeaseHeld                 another driver runs on this checkpoint
-    │   └── ReconcileFailed           the conservation law broke: read the table above the error
+    │   ├── ReconcileFailed           the conservation law broke: read the table above the error
+    │   └── DriftFound                the worker does not run what the files say: apply them, or commit what runs
     └── TransientError                nothing is lost: the caller may retry with backoff
         ├── ServiceNotReady           start the service or wait for it
         ├── ExchangeUnavailable       the exchange cut us off or limits us; honour `retry_after_s`
@@ -90,6 +91,12 @@ class ReconcileFailed(TerminalError):
     """A store does not hold what the exchange offered."""
 
     exit_code = 7
+
+
+class DriftFound(TerminalError):
+    """What runs differs from the files."""
+
+    exit_code = 8
 
 
 class TransientError(TickhouseError):

@@ -38,6 +38,12 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "AIRFLOW_FERNET_KEY": _fernet_key,
     "LAKEFS_ACCESS_KEY_ID": _access_key_id,
     "LAKEFS_SECRET_ACCESS_KEY": lambda: secrets.token_urlsafe(30),
+    "ELASTICSEARCH_ADMIN_PASSWORD": _password,
+    "ELASTICSEARCH_WRITER_PASSWORD": _password,
+    "ELASTICSEARCH_READER_PASSWORD": _password,
+    "CASSANDRA_ADMIN_PASSWORD": _password,
+    "CASSANDRA_WRITER_PASSWORD": _password,
+    "CASSANDRA_READER_PASSWORD": _password,
 }
 
 
