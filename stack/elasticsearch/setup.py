@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -11,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stack.elasticsearch.realm import user_files
 from stack.engine.context import ServiceContext
 from stack.engine.fetch import Progress, archive_dir, class_dir, once
 from tickhouse.errors import StoreUnavailable
@@ -25,12 +25,6 @@ COORDINATES = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VER
 HERE = REPO / "stack" / "elasticsearch"
 PLUGIN = HERE / "rest-root"
 TEMPLATES = REPO / "connectors" / "elasticsearch"
-
-# Role of our settings to the role of the file realm.
-FILE_ROLES = {"admin": "superuser", "writer": "tickhouse_writer", "reader": "tickhouse_reader"}
-
-# The password is 128 random bits: rounds would only cost time at each first request.
-PBKDF2_ROUNDS = 1000
 
 
 def server(progress: Progress) -> Path:
@@ -64,17 +58,10 @@ def prepare(context: ServiceContext) -> None:
     shutil.copy(context.conf / "heap.options", config / "jvm.options.d" / "heap.options")
     for name in ("elasticsearch.yml", "roles.yml"):
         shutil.copy(context.conf / name, config / name)
-    users = {role: context.settings.elasticsearch_login(role) for role in SINK_ROLES}
-    (config / "users").write_text("".join(f"{user}:{hashed(password)}\n" for _, user, password in users.values()))
-    (config / "users_roles").write_text("".join(f"{FILE_ROLES[role]}:{users[role][1]}\n" for role in users))
+    passwords = {role: context.settings.elasticsearch_login(role)[2] for role in SINK_ROLES}
+    for name, text in user_files(passwords).items():
+        (config / name).write_text(text)
     _give_to_owner(context.data)
-
-
-def hashed(password: str) -> str:
-    """Return a password as the file realm keeps it: PBKDF2 with SHA-512, salt and key of 32 bytes."""
-    salt = os.urandom(32)
-    key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, PBKDF2_ROUNDS, dklen=32)
-    return f"{{PBKDF2}}{PBKDF2_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
 
 
 def _give_to_owner(folder: Path) -> None:

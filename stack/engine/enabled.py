@@ -1,4 +1,4 @@
-"""Which stores of profile `sinks` take part: those that this home's supervisor knows, or that are given from outside."""
+"""Which stores of profile `sinks` take part: those this home's supervisor knows, or that are given from outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SINKS = {
 
 
 def enabled_sinks(settings: Settings) -> tuple[str, ...]:
-    """Return the stores that should hold every event here; one that has died is among them, one never started is not."""
+    """Return the stores that should hold every event here: one that has died, too, but none that was never started."""
     known = supervise.states()
     return tuple(store for store, setting in SINKS.items() if store in known or _is_given(settings, setting))
 

@@ -115,7 +115,17 @@ def class_dir(sources: list[Path], libs: Path) -> Path:
         compiler = java().resolve().with_name("javac")
         if not compiler.exists():
             raise PrerequisiteMissing("There is no javac.", next_command="apt-get install openjdk-17-jdk-headless")
-        command = [str(compiler), "--release", "17", "-nowarn", "-cp", f"{libs}/*", "-d", str(folder), *map(str, sources)]
+        command = [
+            str(compiler),
+            "--release",
+            "17",
+            "-nowarn",
+            "-cp",
+            f"{libs}/*",
+            "-d",
+            str(folder),
+            *map(str, sources),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ServiceNotReady(f"javac: {done.stdout}{done.stderr}", next_command="tickhouse doctor")

@@ -17,10 +17,17 @@ Names = Annotated[list[str] | None, typer.Argument(help="Connectors; all without
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
-MARKS = {"create": "[green]+ create[/]", "update": "[yellow]~ update[/]", "none": "= in line", "unknown": "[red]? no file[/]"}
+MARKS = {
+    "create": "[green]+ create[/]",
+    "update": "[yellow]~ update[/]",
+    "none": "= in line",
+    "unknown": "[red]? no file[/]",
+}
 
 connectors = typer.Typer(
-    name="connectors", no_args_is_help=True, help="Deploy the sinks of connectors/*.json to Kafka Connect and look after them."
+    name="connectors",
+    no_args_is_help=True,
+    help="Deploy the sinks of connectors/*.json to Kafka Connect and look after them.",
 )
 offsets = typer.Typer(name="offsets", no_args_is_help=True, help="How far a connector has read.")
 connectors.add_typer(offsets)
@@ -50,7 +57,15 @@ def list_all(json: Json = False) -> None:
     for one in found:
         tasks = f"{one.tasks_running}/{len(one.tasks)}"
         lag = "" if one.lag_records is None else f"{one.lag_records:,}"
-        table.add_row(one.name, one.state, tasks, ", ".join(one.topics), lag, f"{one.dead_letters:,}", "" if one.has_file else "none")
+        table.add_row(
+            one.name,
+            one.state,
+            tasks,
+            ", ".join(one.topics),
+            lag,
+            f"{one.dead_letters:,}",
+            "" if one.has_file else "none",
+        )
     Console().print(table)
 
 
@@ -97,7 +112,9 @@ def plan(names: Names = None, json: Json = False) -> None:
     drift = [change.name for change in changes if change.is_drift]
     if drift:
         raise DriftFound(
-            f"Files and worker differ: {', '.join(drift)}.", safe="Nothing was changed.", next_command="tickhouse connectors apply"
+            f"Files and worker differ: {', '.join(drift)}.",
+            safe="Nothing was changed.",
+            next_command="tickhouse connectors apply",
         )
 
 

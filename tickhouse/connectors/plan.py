@@ -26,8 +26,8 @@ class Difference(NamedTuple):
 class Change:
     """What `apply` would do with one connector.
 
-    `unknown` is a connector that runs and has no file: it is drift, and nothing but `delete` touches it. `faults` is what the
-    worker's own validation says of the file, by key.
+    `unknown` is a connector that runs and has no file: it is drift, and nothing but `delete` touches it. `faults` is
+    what the worker's own validation says of the file, by key.
     """
 
     name: str
@@ -100,7 +100,9 @@ def apply(worker: Worker, settings: Settings, wanted: Mapping[str, Connector]) -
     faulty = {change.name: change.faults for change in changes if change.faults}
     if faulty:
         raise ConfigurationError(
-            f"The worker refuses {faults_text(faulty)}", safe="Nothing was changed.", next_command="tickhouse connectors plan"
+            f"The worker refuses {faults_text(faulty)}",
+            safe="Nothing was changed.",
+            next_command="tickhouse connectors plan",
         )
     make_dead_letter_topics(settings, [connector.dead_letters for connector in wanted.values()])
     for change in changes:

@@ -58,7 +58,12 @@ class State:
         lag = "unknown" if self.lag_records is None else f"{self.lag_records:,}"
         head = [f"{self.name}: {self.state}", f"records yet to read: {lag}", f"dead letters: {self.dead_letters:,}"]
         tasks = [f"task {task.number}: {task.state} {task.error}".rstrip() for task in self.tasks]
-        return [*head, *([self.error] if self.error else []), *tasks, *(f"  {k} = {v}" for k, v in sorted(self.config.items()))]
+        return [
+            *head,
+            *([self.error] if self.error else []),
+            *tasks,
+            *(f"  {k} = {v}" for k, v in sorted(self.config.items())),
+        ]
 
 
 def survey(worker: Worker, settings: Settings) -> list[State]:
@@ -117,10 +122,13 @@ def redelivery(worker: Worker, settings: Settings, name: str) -> str:
 
     found = {one.name: one for one in survey(worker, settings)}
     if name not in found or found[name].state == ABSENT:
-        raise ConfigurationError(f"Expected a connector that runs, was {name!r}.", next_command="tickhouse connectors ls")
+        raise ConfigurationError(
+            f"Expected a connector that runs, was {name!r}.", next_command="tickhouse connectors ls"
+        )
     records = kafka(settings)["records"]
     topics = ", ".join(f"{records.get(topic, 0):,} of {topic}" for topic in found[name].topics)
     return (
-        f"{name} will read again, from the beginning: {topics} ({found[name].lag_records or 0:,} of them it has not read yet). "
-        "Every write is an upsert by event id, so the store does not change; records that it refuses are dead letters once more."
+        f"{name} will read again, from the beginning: {topics} "
+        f"({found[name].lag_records or 0:,} of them it has not read yet). Every write is an upsert by event id, so the "
+        "store does not change; records that it refuses are dead letters once more."
     )

@@ -1,7 +1,7 @@
 """Trades as MongoDB, Elasticsearch and Cassandra hold them, brought into the canonical form and judged on their own.
 
-Each store has numbers and times of its own kinds; `unscaled`, `micros` and the readers turn them into integers, and nothing
-is rounded on the way: what is not exactly a value of the model is a fault.
+Each store has numbers and times of its own kinds; `unscaled`, `micros` and the readers turn them into integers, and
+nothing is rounded on the way: what is not exactly a value of the model is a fault.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ def exact_micros(moment: object, exact_us: object) -> int:
     return exact_us
 
 
-def read_each(found: Iterable[Any], identity: Callable[[Any], str], read: Callable[[Any], Document]) -> Iterator[Document | Unreadable]:
+def read_each(
+    found: Iterable[Any], identity: Callable[[Any], str], read: Callable[[Any], Document]
+) -> Iterator[Document | Unreadable]:
     """Read what a store returns; a missing field or a value that is none of the model is unreadable."""
     for one in found:
         try:

@@ -46,7 +46,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What to check: stores by name (by default all that are enabled), the lake's ref, how many examples of each fault."""
+    """What to check: stores by name (all enabled ones by default), the lake's ref, how many examples of each fault."""
 
     stores: tuple[str, ...] = ()
     ref: str = "ingest"

@@ -50,7 +50,9 @@ def stores(settings: Settings) -> dict[str, Store]:
         "mongodb": DocumentStore(
             "mongodb", lambda: mongodb.documents(settings, mongodb.TRADES), enriched_document_fault
         ),
-        "mongodb-raw": DocumentStore("mongodb-raw", lambda: mongodb.documents(settings, mongodb.RAW), raw_document_fault),
+        "mongodb-raw": DocumentStore(
+            "mongodb-raw", lambda: mongodb.documents(settings, mongodb.RAW), raw_document_fault
+        ),
         "elasticsearch": DocumentStore(
             "elasticsearch", lambda: elasticsearch.documents(settings), enriched_document_fault
         ),

@@ -70,3 +70,36 @@ def _cluster(settings: Settings, login: tuple[str, str]) -> Any:
         # Nothing here outlives a command: no metrics, no waiting for schema agreement of nodes that are away.
         monitor_reporting_enabled=False,
     )
+
+
+def newest_us(settings: Settings) -> int | None:
+    """Return the trade time of the newest row of `market.trades`, µs; None when it is empty.
+
+    Asks each symbol's newest hour: partition keys are cheap to list, rows are not.
+
+    Raises:
+        StoreUnavailable: No node answers, the login is refused, or a request fails.
+    """
+    with connected(settings, "reader") as found:
+        newest: dict[str, Any] = {}
+        for row in found.execute("SELECT DISTINCT symbol, bucket FROM market.trades"):
+            newest[row["symbol"]] = max(row["bucket"], newest.get(row["symbol"], row["bucket"]))
+        question = found.prepare("SELECT trade_time_us FROM market.trades WHERE symbol = ? AND bucket = ? LIMIT 1")
+        last_hour = max(newest.values(), default=None)
+        rows = [
+            row
+            for symbol, bucket in newest.items()
+            if bucket == last_hour
+            for row in found.execute(question, (symbol, bucket))
+        ]
+    return max((int(row["trade_time_us"]) for row in rows), default=None)
+
+
+def count(settings: Settings) -> int:
+    """Return how many rows `market.trades` holds; Cassandra reads all of them to know.
+
+    Raises:
+        StoreUnavailable: No node answers, the login is refused, or a request fails.
+    """
+    with connected(settings, "reader") as found:
+        return int(found.execute("SELECT count(*) AS rows FROM market.trades").one()["rows"])

@@ -39,3 +39,24 @@ def connected(settings: Settings) -> Iterator[Database[dict[str, Any]]]:
             yield client[DATABASE]
     except PyMongoError as error:
         raise StoreUnavailable(f"MongoDB does not answer: {error}", next_command="tickhouse logs mongodb") from error
+
+
+def newest_us(settings: Settings, collection: str) -> int | None:
+    """Return the trade time of the newest document of a collection, µs; None when it is empty.
+
+    Raises:
+        StoreUnavailable: The server does not answer, or refuses.
+    """
+    with connected(settings) as database:
+        found = database[collection].find_one({}, {"trade_time_us": 1}, sort=[("trade_time_us", -1)])
+    return None if found is None else int(found["trade_time_us"])
+
+
+def count(settings: Settings, collection: str) -> int:
+    """Return how many documents a collection holds.
+
+    Raises:
+        StoreUnavailable: The server does not answer, or refuses.
+    """
+    with connected(settings) as database:
+        return database[collection].estimated_document_count()

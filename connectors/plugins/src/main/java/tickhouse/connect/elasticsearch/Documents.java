@@ -19,7 +19,7 @@ import org.apache.kafka.connect.errors.DataException;
 import org.apache.kafka.connect.sink.SinkRecord;
 
 /**
- * Records as documents: which index, under which id, with which JSON.
+ * Records as the two lines of a bulk request: the action, then the document.
  *
  * <p>Decimals are written as text in plain digits, so that {@code _source} is exact; the mapping makes numbers of them. Fields
  * that are null are left out.
@@ -42,36 +42,37 @@ final class Documents {
     this.micros = micros;
   }
 
-  /** Return the index of a record's day. */
-  String index(Struct value) {
-    return prefix + DAY.format(instant(number(value, timeField)));
-  }
-
-  /** Return the id of a record's document. */
-  String id(Struct value) {
-    return text(value, idField);
-  }
-
-  /** Return the document. */
-  byte[] document(Struct value) {
+  /** Return both lines, each ended by a line feed. */
+  byte[] lines(SinkRecord record) {
+    if (!(record.value() instanceof Struct value)) {
+      throw new DataException("Expected a record with a schema, was " + record.value().getClass().getName());
+    }
     ByteArrayOutputStream bytes = new ByteArrayOutputStream(640);
     try (JsonGenerator json = JSON.createGenerator(bytes)) {
+      json.setRootValueSeparator(null);
+      action(json, value);
+      json.writeRaw('\n');
       document(json, value);
+      json.writeRaw('\n');
     } catch (IOException error) {
       throw new DataException("The record is no JSON: " + error.getMessage(), error);
     }
     return bytes.toByteArray();
   }
 
-  /** Return the value of a record as a structure. */
-  static Struct struct(SinkRecord record) {
-    if (record.value() instanceof Struct value) {
-      return value;
-    }
-    throw new DataException("Expected a record with a schema, was " + record.value().getClass().getName());
+  private void action(JsonGenerator json, Struct value) throws IOException {
+    json.writeStartObject();
+    json.writeObjectFieldStart("index");
+    json.writeStringField("_index", prefix + DAY.format(instant(number(value, timeField))));
+    json.writeStringField("_id", text(value, idField));
+    json.writeEndObject();
+    json.writeEndObject();
   }
 
   private void document(JsonGenerator json, Struct value) throws IOException {
+    for (String field : micros) {
+      known(value, field); // a record of another kind must not replace the document of its id
+    }
     json.writeStartObject();
     for (Field field : value.schema().fields()) {
       Object found = value.get(field);

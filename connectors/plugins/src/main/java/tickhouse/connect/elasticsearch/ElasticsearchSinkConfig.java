@@ -33,7 +33,7 @@ final class ElasticsearchSinkConfig extends AbstractConfig {
           .define(ID_FIELD, Type.STRING, ConfigDef.NO_DEFAULT_VALUE, new NonEmptyString(), Importance.HIGH,
               "Field whose value is the document's _id.")
           .define(MICROS, Type.LIST, "", Importance.MEDIUM,
-              "Fields with microseconds since 1970, written as ISO 8601 with six decimals (for date_nanos).")
+              "Fields with microseconds since 1970, written as ISO 8601 with six decimals (for date_nanos); each must be there.")
           .define(BATCH_SIZE, Type.INT, 1000, Range.between(1, 10_000), Importance.LOW, "Documents of one bulk request.")
           .define(TIMEOUT_MS, Type.INT, 30_000, Range.atLeast(1), Importance.LOW, "Time for one bulk request.")
           .define(BACKOFF_MS, Type.LONG, 2_000L, Range.atLeast(0), Importance.LOW, "Pause before a batch comes again.");

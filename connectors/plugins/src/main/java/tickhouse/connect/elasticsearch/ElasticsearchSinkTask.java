@@ -1,45 +1,41 @@
 package tickhouse.connect.elasticsearch;
 
-import co.elastic.clients.elasticsearch.ElasticsearchAsyncClient;
-import co.elastic.clients.elasticsearch._helpers.bulk.BulkIngester;
-import co.elastic.clients.elasticsearch.core.bulk.BulkOperation;
-import co.elastic.clients.json.SimpleJsonpMapper;
-import co.elastic.clients.transport.rest_client.RestClientTransport;
-import co.elastic.clients.util.BinaryData;
-import co.elastic.clients.util.ContentType;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Collection;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import org.apache.http.Header;
-import org.apache.http.HttpHost;
-import org.apache.http.message.BasicHeader;
-import org.apache.kafka.connect.data.Struct;
-import org.apache.kafka.connect.errors.ConnectException;
 import org.apache.kafka.connect.errors.DataException;
 import org.apache.kafka.connect.errors.RetriableException;
 import org.apache.kafka.connect.sink.SinkRecord;
 import org.apache.kafka.connect.sink.SinkTask;
-import org.elasticsearch.client.RestClient;
-import org.elasticsearch.client.RestClientBuilder;
 import tickhouse.connect.Outcome;
 import tickhouse.connect.Version;
 
 /**
- * Sends records through the official client's bulk ingester.
+ * Sends records by {@code _bulk}, over the JDK's HTTP client (docs/adr/0009: the official bulk ingester hangs in an outage).
  *
  * <p>Delivery: at least once. {@code put} returns when Elasticsearch has every document in its translog; a repeat has the
  * same id in the same index (of the event's day) and replaces itself.
  */
 public final class ElasticsearchSinkTask extends SinkTask {
-  private static final int CONNECT_MS = 5_000;
+  /** Of the answer, only what tells a refusal from a success: its size falls to a tenth. */
+  private static final String BULK = "/_bulk?filter_path=errors,error,items.*.status,items.*.error";
 
-  private final BulkOutcome answers = new BulkOutcome();
+  private final HttpClient http =
+      HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).connectTimeout(Duration.ofSeconds(5)).build();
   private Documents documents;
-  private RestClientTransport transport;
-  private BulkIngester<SinkRecord> ingester;
+  private HttpRequest.Builder request;
+  private int batchSize;
   private long backoffMs;
 
   @Override
@@ -51,78 +47,73 @@ public final class ElasticsearchSinkTask extends SinkTask {
             config.getString(ElasticsearchSinkConfig.INDEX_TIME),
             config.getString(ElasticsearchSinkConfig.ID_FIELD),
             Set.copyOf(config.getList(ElasticsearchSinkConfig.MICROS)));
+    request = request(config);
+    batchSize = config.getInt(ElasticsearchSinkConfig.BATCH_SIZE);
     backoffMs = config.getLong(ElasticsearchSinkConfig.BACKOFF_MS);
-    transport = new RestClientTransport(client(config), new SimpleJsonpMapper());
-    ingester =
-        BulkIngester.of(
-            builder ->
-                builder
-                    .client(new ElasticsearchAsyncClient(transport))
-                    .maxOperations(config.getInt(ElasticsearchSinkConfig.BATCH_SIZE))
-                    .maxConcurrentRequests(2)
-                    .listener(answers));
   }
 
-  private static RestClient client(ElasticsearchSinkConfig config) {
-    int timeoutMs = config.getInt(ElasticsearchSinkConfig.TIMEOUT_MS);
-    RestClientBuilder builder =
-        RestClient.builder(HttpHost.create(config.getString(ElasticsearchSinkConfig.URL)))
-            .setRequestConfigCallback(one -> one.setConnectTimeout(CONNECT_MS).setSocketTimeout(timeoutMs));
+  private static HttpRequest.Builder request(ElasticsearchSinkConfig config) {
+    String url = config.getString(ElasticsearchSinkConfig.URL).replaceAll("/+$", "");
+    HttpRequest.Builder request =
+        HttpRequest.newBuilder(URI.create(url + BULK))
+            .timeout(Duration.ofMillis(config.getInt(ElasticsearchSinkConfig.TIMEOUT_MS)))
+            .header("Content-Type", "application/x-ndjson");
     String user = config.getString(ElasticsearchSinkConfig.USERNAME);
     if (!user.isEmpty()) {
       String login = user + ":" + config.getPassword(ElasticsearchSinkConfig.PASSWORD).value();
       String basic = Base64.getEncoder().encodeToString(login.getBytes(StandardCharsets.UTF_8));
-      builder.setDefaultHeaders(new Header[] {new BasicHeader("Authorization", "Basic " + basic)});
+      request.header("Authorization", "Basic " + basic);
     }
-    return builder.build();
+    return request;
   }
 
   @Override
   public void put(Collection<SinkRecord> records) {
-    Outcome outcome = answers.begin();
+    Outcome outcome = new Outcome();
+    List<SinkRecord> batch = new ArrayList<>();
+    ByteArrayOutputStream body = new ByteArrayOutputStream();
     for (SinkRecord record : records) {
-      if (record.value() != null) {
-        add(record, outcome);
+      if (record.value() != null && append(record, body, outcome)) {
+        batch.add(record);
+      }
+      if (batch.size() == batchSize) {
+        send(batch, body, outcome);
       }
     }
+    send(batch, body, outcome);
+    outcome.conclude(context, context.errantRecordReporter(), "Elasticsearch", backoffMs);
+  }
+
+  private boolean append(SinkRecord record, ByteArrayOutputStream body, Outcome outcome) {
     try {
-      ingester.flush();
-      answers.await();
+      body.writeBytes(documents.lines(record));
+      return true;
+    } catch (DataException error) {
+      outcome.refused(record, error);
+      return false;
+    }
+  }
+
+  private void send(List<SinkRecord> batch, ByteArrayOutputStream body, Outcome outcome) {
+    if (batch.isEmpty()) {
+      return;
+    }
+    try {
+      HttpRequest full = request.POST(HttpRequest.BodyPublishers.ofByteArray(body.toByteArray())).build();
+      HttpResponse<byte[]> answer = http.send(full, HttpResponse.BodyHandlers.ofByteArray());
+      BulkAnswer.sort(answer.statusCode(), answer.body(), batch, outcome);
+    } catch (IOException error) {
+      outcome.away(error);
     } catch (InterruptedException error) {
       Thread.currentThread().interrupt();
       throw new RetriableException("Interrupted while sending", error);
     }
-    outcome.conclude(context, context.errantRecordReporter(), "Elasticsearch", backoffMs);
-  }
-
-  private void add(SinkRecord record, Outcome outcome) {
-    BulkOperation operation;
-    try {
-      Struct value = Documents.struct(record);
-      BinaryData json = BinaryData.of(documents.document(value), ContentType.APPLICATION_JSON);
-      String index = documents.index(value);
-      String id = documents.id(value);
-      operation = BulkOperation.of(one -> one.index(target -> target.index(index).id(id).document(json)));
-    } catch (DataException error) {
-      outcome.refused(record, error);
-      return;
-    }
-    answers.handedOver();
-    ingester.add(operation, record);
+    batch.clear();
+    body.reset();
   }
 
   @Override
-  public void stop() {
-    if (ingester == null) {
-      return;
-    }
-    ingester.close();
-    try {
-      transport.close();
-    } catch (IOException error) {
-      throw new ConnectException("The client does not close", error);
-    }
-  }
+  public void stop() {}
 
   @Override
   public String version() {
