@@ -2,7 +2,7 @@
 
 `.tickhouse/secrets.env` is the file of the native stack, made by the same code and never made again. From it follow
 the files under `.tickhouse/compose/`: each image gets its own secrets, under the names it knows, and no others. With
-`sinks` our own code is told where MongoDB, Elasticsearch and Cassandra are: a store that it knows must hold every event.
+`sinks` our own code is told where MongoDB, Elasticsearch and Cassandra are: a store it knows must hold every event.
 """
 
 from __future__ import annotations

@@ -148,6 +148,10 @@ class Seeder:
     def _note(self, one: Trade, _error: object, message: Any) -> None:
         self.places[one.event_id] = (message.partition(), message.offset())
 
+    def flush(self) -> None:
+        """Wait until Kafka has all that was sent."""
+        self._producer.flush(30)
+
     def dead_letter(self, key: str, reason: str) -> None:
         headers = {"reason": reason, "detail": "by hand", "source": "ARCHIVE", "position": f"offered.jsonl:{key}"}
         self._producer.produce("dlq.producer", b"raw", key.encode(), headers=list(headers.items()))
