@@ -97,7 +97,8 @@ def state_of(
         connector["state"],
         tasks,
         topics,
-        pulse["lag_records"].get(f"connect-{name}"),
+        # A group that has confirmed nothing yet, or was reset, is in no list: it has everything before it.
+        pulse["lag_records"].get(f"connect-{name}", sum(pulse["records"].get(topic, 0) for topic in topics)),
         letters,
         has_file,
         first_line(connector.get("trace")),

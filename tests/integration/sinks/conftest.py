@@ -63,7 +63,7 @@ class Sinks:
             found = self.states().values()
             return all(
                 one["state"] == "RUNNING"
-                and (one["lag_records"] or 0) == 0
+                and one["lag_records"] == 0
                 and all(t["state"] == "RUNNING" for t in one["tasks"])
                 for one in found
             )

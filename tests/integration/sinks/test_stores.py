@@ -42,7 +42,10 @@ def test_every_store_holds_every_trade_once(sinks: Sinks) -> None:
     kafka = stores["kafka"]
 
     assert wrong(document) == {}
-    assert {name: one["count"] for name, one in stores.items()} == dict.fromkeys(("kafka", *STORES), len(OFFERED))
+    assert kafka["distinct"] >= len(OFFERED)
+    assert {name: one["count"] for name, one in stores.items() if name != "kafka"} == dict.fromkeys(
+        STORES, kafka["distinct"]
+    )
     assert {one["hash_all"] for one in stores.values()} == {kafka["hash_all"]}
     assert all(law["holds"] for law in document["law"]["stores"].values())
 
@@ -124,12 +127,14 @@ def test_explain_and_status_name_the_stores(sinks: Sinks) -> None:
     for store in ("mongodb", "elasticsearch", "cassandra"):
         assert {found["price"] for found in document["systems"][store]} == {plain(OFFERED[-1].price)}, store
     assert len(document["systems"]["mongodb"]) == 2
-    assert status["mongodb"]["documents"]["trades"] == status["cassandra"]["rows"] == len(OFFERED)
-    assert status["elasticsearch"]["documents"]["trades"] == len(OFFERED)
+    counts = {status["mongodb"]["documents"]["trades"], status["cassandra"]["rows"]}
+    assert counts == {status["elasticsearch"]["documents"]["trades"]}
+    assert min(counts) >= len(OFFERED)
     assert set(status["connectors"]["state"].values()) == {"RUNNING"}
 
 
 def test_a_trade_of_another_market_is_another_event(sinks: Sinks) -> None:
+    before = sinks.reconcile("cassandra")
     same_id = OFFERED[0]._replace(key=BTC._replace(market="usdm"))
     trades = sinks.seeder
     trades.kafka("crypto.trades", [same_id], trades.trade_value)
@@ -138,4 +143,5 @@ def test_a_trade_of_another_market_is_another_event(sinks: Sinks) -> None:
 
     document = sinks.reconcile(wait_s=60)
     assert wrong(document) == {}
-    assert document["stores"]["cassandra"]["count"] == len(OFFERED) + 1
+    assert same_id.event_id != OFFERED[0].event_id
+    assert document["stores"]["cassandra"]["count"] == before["stores"]["cassandra"]["count"] + 1
