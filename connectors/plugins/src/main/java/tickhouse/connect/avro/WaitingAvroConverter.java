@@ -1,8 +1,10 @@
 package tickhouse.connect.avro;
 
+import io.apicurio.registry.rest.client.exception.NotFoundException;
+import io.apicurio.registry.rest.client.exception.RestClientException;
 import io.apicurio.registry.utils.converter.AvroConverter;
-import java.io.IOException;
-import java.io.UncheckedIOException;
+import java.net.SocketException;
+import java.net.http.HttpTimeoutException;
 import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.connect.data.SchemaAndValue;
 import org.apache.kafka.connect.errors.RetriableException;
@@ -32,21 +34,16 @@ public final class WaitingAvroConverter extends AvroConverter<Object> {
     }
   }
 
+  /** The client drops the cause of what went wrong on the way, so all but its "not found" counts as away. */
   static RuntimeException judged(RuntimeException error) {
     for (Throwable cause = error; cause != null; cause = cause.getCause()) {
-      boolean isAway = cause instanceof java.net.SocketException
-          || cause instanceof java.net.http.HttpTimeoutException
-          || cause instanceof java.nio.channels.ClosedChannelException
-          || isServerError(cause);
-      if (isAway) {
+      if (cause instanceof NotFoundException) {
+        return error;
+      }
+      if (cause instanceof RestClientException || cause instanceof SocketException || cause instanceof HttpTimeoutException) {
         return new RetriableException("The schema registry is away: " + cause, error);
       }
     }
     return error;
-  }
-
-  private static boolean isServerError(Throwable cause) {
-    return cause instanceof io.apicurio.rest.client.error.ApicurioRestClientException && cause.getCause() instanceof IOException
-        || cause instanceof UncheckedIOException io && io.getCause() instanceof java.net.ConnectException;
   }
 }
