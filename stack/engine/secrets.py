@@ -41,6 +41,12 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "LAKEFS_SECRET_ACCESS_KEY": lambda: secrets.token_urlsafe(30),
     "MINIO_ROOT_USER": _access_key_id,
     "MINIO_ROOT_PASSWORD": _password,
+    "ELASTICSEARCH_ADMIN_PASSWORD": _password,
+    "ELASTICSEARCH_WRITER_PASSWORD": _password,
+    "ELASTICSEARCH_READER_PASSWORD": _password,
+    "CASSANDRA_ADMIN_PASSWORD": _password,
+    "CASSANDRA_WRITER_PASSWORD": _password,
+    "CASSANDRA_READER_PASSWORD": _password,
 }
 
 

@@ -106,7 +106,7 @@ def test_maven_that_is_missing_is_named(empty_cache: Path, monkeypatch: pytest.M
 
 
 def test_another_pom_is_another_folder(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(fetch, "_maven", lambda _arguments, _progress: None)
+    monkeypatch.setattr(fetch, "maven", lambda _arguments, _progress: None)
     pom = tmp_path / "pom.xml"
     pom.write_text("<project>1</project>")
     first = fetch.jar_dir(pom)
