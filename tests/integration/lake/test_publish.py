@@ -86,6 +86,24 @@ def test_a_run_moves_main_by_one_tagged_merge_however_often_it_is_repeated(setti
     assert [tag.id for tag in repository(settings).tags(prefix="daily-a")] == ["daily-a"]
 
 
+def test_a_run_killed_between_merge_and_tag_ends_as_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    branch = build(settings, "killed")
+
+    def killed(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(branches, "_set_tag", killed)
+        with pytest.raises(KeyboardInterrupt):
+            merge_audited(settings, branch, tag="daily-killed")
+    merged = head(settings, MAIN)
+    assert not looking.exists(settings, "daily-killed")
+    publish(settings, "later")
+
+    assert merge_audited(settings, branch, tag="daily-killed") == merged
+    assert head(settings, "daily-killed") == merged
+
+
 def test_two_runs_at_once_publish_once(settings: Settings) -> None:
     ingest(settings, "twice")
     branch = build(settings, "twice")

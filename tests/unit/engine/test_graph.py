@@ -41,6 +41,24 @@ def test_a_service_comes_after_all_it_needs() -> None:
     assert start_order(graph) == ["kafka", "registry", "connect"]
 
 
+class WithMinio:
+    lake_store = "minio"
+
+
+class Local:
+    lake_store = "local"
+
+
+def test_what_a_setting_needs_is_started_only_with_it_and_always_stopped_after() -> None:
+    lake = service("lake").model_copy(update={"depends_when": {"lake_store": {"minio": ("minio",)}}})
+    known = {"lake": lake, "minio": service("minio", profile="stores")}
+
+    assert start_order(closure(known, ["lake"], WithMinio())) == ["minio", "lake"]
+    assert start_order(closure(known, ["lake"], Local())) == ["lake"]
+    assert start_order(closure(known, ["lake"])) == ["lake"]
+    assert start_order(stop_graph(known)) == ["lake", "minio"]
+
+
 def test_a_circle_is_refused_with_the_services_in_it() -> None:
     circle = {"a": service("a", "b"), "b": service("b", "a")}
 
