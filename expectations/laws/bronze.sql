@@ -1,13 +1,2 @@
 -- One row a stream: what was received is well formed and lies where its time says.
-SELECT
-    market, symbol, stream,
-    count(*) AS "rows",
-    count(*) FILTER (event_id IS DISTINCT FROM concat_ws(':', 'binance', market, symbol, stream, trade_id))
-        AS foreign_ids,
-    count(*) FILTER (side NOT IN ('BUY', 'SELL')) AS unknown_sides,
-    count(*) FILTER (price IS NULL OR qty IS NULL OR trade_time IS NULL) AS without_values,
-    count(*) FILTER (epoch_us(trade_time) // 3600000000 IS DISTINCT FROM epoch("date") // 3600 + hour)
-        AS in_another_hour,
-    count(*) FILTER (first_trade_id > last_trade_id) AS backward_ids
-FROM bronze
-GROUP BY ALL
+SELECT * EXCLUDE (fingerprint, newest_us) FROM bronze_streams

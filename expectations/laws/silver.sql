@@ -1,64 +1,82 @@
 -- One row a stream: each event of bronze once, every derived column right, every id there or in the gap ledger.
 WITH
-received AS (
-    SELECT market, symbol, stream, count(DISTINCT trade_id) AS received_ids FROM bronze GROUP BY ALL
+-- Bronze may hold an event twice, as Kafka may: only such streams are made distinct.
+repeated AS (
+    SELECT market, symbol, stream FROM bronze_streams AS b LEFT JOIN silver_streams AS s USING (market, symbol, stream)
+    WHERE b.fingerprint IS DISTINCT FROM s.fingerprint
 ),
-stored AS (
+once AS (
+    SELECT DISTINCT ON (event_id) market, symbol, stream, event_id, price, qty, side, trade_time
+    FROM bronze JOIN repeated USING (market, symbol, stream)
+    ORDER BY event_id, kafka_partition, kafka_offset
+),
+distinct_events AS (
     SELECT
-        market, symbol, stream,
-        count(*) AS "rows",
-        count(DISTINCT trade_id) AS distinct_ids,
-        min(trade_id) AS first_stored,
-        max(trade_id) AS last_id,
-        count(*) FILTER (event_id IS DISTINCT FROM concat_ws(':', 'binance', market, symbol, stream, trade_id))
-            AS foreign_ids,
-        count(*) FILTER (quote_qty IS DISTINCT FROM price * qty) AS wrong_quote_qty,
-        count(*) FILTER (is_sentinel IS DISTINCT FROM (price <= 0 OR qty <= 0)) AS wrong_flags,
-        count(*) FILTER (epoch_us("minute") IS DISTINCT FROM epoch_us(trade_time) // 60000000 * 60000000)
-            AS wrong_minutes,
-        count(*) FILTER (epoch_us(trade_time) // 3600000000 IS DISTINCT FROM epoch("date") // 3600 + hour)
-            AS in_another_hour
-    FROM silver
-    GROUP BY ALL
+        market, symbol, stream, count(*) AS events,
+        sum(hash(event_id, price, qty, side, epoch_us(trade_time))) AS fingerprint
+    FROM once GROUP BY ALL
+),
+received AS (
+    SELECT
+        market, symbol, stream, coalesce(d.events, b."rows") AS received_events,
+        coalesce(d.fingerprint, b.fingerprint) AS received_fingerprint
+    FROM bronze_streams AS b LEFT JOIN distinct_events AS d USING (market, symbol, stream)
 ),
 before AS (
     SELECT market, symbol, stream, max(trade_id) AS last_before FROM silver_before GROUP BY ALL
 ),
 -- A stream that goes on from the day before must go on without a hole.
 spans AS (
-    SELECT
-        *,
-        least(first_stored, coalesce(last_before + 1, first_stored)) AS first_id,
-        last_id - least(first_stored, coalesce(last_before + 1, first_stored)) + 1 - distinct_ids AS missing_ids
-    FROM stored LEFT JOIN before USING (market, symbol, stream)
+    SELECT *, least(first_stored, coalesce(last_before + 1, first_stored)) AS first_id
+    FROM silver_streams LEFT JOIN before USING (market, symbol, stream)
 ),
--- Only streams that miss ids are sorted.
+series AS (
+    SELECT market, symbol, stream, sum(hash(id)) AS id_sum
+    FROM (
+        SELECT market, symbol, stream, unnest(range(first_id, last_id + 1)) AS id
+        FROM spans WHERE "rows" = last_id - first_id + 1
+    )
+    GROUP BY ALL
+),
+-- Only streams that are not one run of ids are sorted.
+broken AS (
+    SELECT market, symbol, stream, first_id FROM spans LEFT JOIN series USING (market, symbol, stream)
+    WHERE spans.id_sum IS DISTINCT FROM series.id_sum
+),
 ordered AS (
     SELECT
         market, symbol, stream, trade_id,
         lag(trade_id, 1, first_id - 1) OVER (PARTITION BY market, symbol, stream ORDER BY trade_id) AS earlier_id
-    FROM silver JOIN (SELECT market, symbol, stream, first_id FROM spans WHERE missing_ids > 0)
-        USING (market, symbol, stream)
+    FROM silver JOIN broken USING (market, symbol, stream)
 ),
-holes AS (
-    SELECT market, symbol, stream, earlier_id + 1 AS hole_first, trade_id - 1 AS hole_last
-    FROM ordered WHERE trade_id > earlier_id + 1
+missing AS (
+    SELECT
+        market, symbol, stream,
+        sum(greatest(trade_id - earlier_id - 1, 0))::BIGINT AS missing_ids,
+        count(*) FILTER (trade_id = earlier_id) AS repeats
+    FROM ordered GROUP BY ALL
 ),
 explained AS (
     SELECT
         market, symbol, stream,
-        sum(greatest(0, least(hole_last, a.last_id) - greatest(hole_first, a.first_id) + 1)) AS explained_ids
-    FROM holes JOIN absent AS a USING (market, symbol, stream)
+        sum(greatest(0, least(trade_id - 1, a.last_id) - greatest(earlier_id + 1, a.first_id) + 1))::BIGINT
+            AS explained_ids
+    FROM ordered JOIN absent AS a USING (market, symbol, stream)
+    WHERE trade_id > earlier_id + 1
     GROUP BY ALL
 )
 SELECT
     market, symbol, stream,
-    coalesce("rows", 0) AS "rows", coalesce(distinct_ids, 0) AS distinct_ids, coalesce(received_ids, 0) AS received_ids,
-    foreign_ids, wrong_quote_qty, wrong_flags, wrong_minutes, in_another_hour,
+    coalesce("rows", 0) AS "rows",
+    coalesce("rows" - coalesce(repeats, 0), 0) AS distinct_events,
+    coalesce(received_events, 0) AS received_events,
+    coalesce(fingerprint, 0)::VARCHAR AS fingerprint, coalesce(received_fingerprint, 0)::VARCHAR AS received_fingerprint,
+    wrong_quote_qty, wrong_flags, wrong_minutes, in_another_hour,
     coalesce(missing_ids, 0) AS missing_ids,
     -- Single trades of futures skip ids by nature (Binance leaves out insurance-fund and ADL fills).
     CASE WHEN stream = 'trade' AND market <> 'spot' THEN 0
-        ELSE coalesce(missing_ids, 0) - coalesce(explained_ids, 0)::BIGINT END AS unexplained_ids
+        ELSE coalesce(missing_ids, 0) - coalesce(explained_ids, 0) END AS unexplained_ids
 FROM spans
+    LEFT JOIN missing USING (market, symbol, stream)
     LEFT JOIN explained USING (market, symbol, stream)
     FULL JOIN received USING (market, symbol, stream)

@@ -6,12 +6,15 @@ fuller stream makes all candles of that day. Open and close are by lowest and hi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from spark.batch.exact import quotient_column
+from spark.batch.files import LakeFiles, read_through
+from spark.batch.partials import PARTIAL, TRADE_COLUMNS, partial_bars
 
 INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400}
 SYMBOL = ("market", "symbol")
@@ -26,43 +29,29 @@ CANDLE = {
 }
 
 
-# The columns of silver that candles are made of.
-TRADE_COLUMNS = (
-    *("market", "symbol", "stream", "trade_id", "first_trade_id", "last_trade_id", "price", "qty", "side"),
-    *("quote_qty", "is_sentinel", "minute"),
-)
-
-
-def minute_bars(trades: DataFrame) -> DataFrame:
-    """Return the bar of each market, symbol, stream and minute that has a trade; sentinels are left out.
+def minute_bars(partials: DataFrame) -> DataFrame:
+    """Return the bar of each market, symbol, stream and minute that has a trade.
 
     Args:
-        trades: Rows of silver; each event once.
+        partials: Columns of `spark.batch.partials.PARTIAL`; each event is in one.
     """
-    is_buy = F.col("side") == "BUY"
-    nothing = F.lit(0).cast("decimal(28,8)")
-    return (
-        trades.where(~F.col("is_sentinel"))
-        .groupBy(*SYMBOL, "stream", F.col("minute").alias("open_time"))
-        .agg(
-            F.min_by("price", "trade_id").alias("open"),
-            F.max("price").alias("high"),
-            F.min("price").alias("low"),
-            F.max_by("price", "trade_id").alias("close"),
-            _sum("qty", 8, "volume"),
-            _sum("quote_qty", 16, "quote_volume"),
-            F.sum(F.col("last_trade_id") - F.col("first_trade_id") + 1).alias("trades"),
-            F.count(F.lit(1)).alias("agg_trades"),
-            _sum(F.when(is_buy, F.col("qty")).otherwise(nothing), 8, "taker_buy_volume"),
-            _sum(F.when(is_buy, F.col("quote_qty")).otherwise(nothing), 16, "taker_buy_quote_volume"),
-            F.min("trade_id").alias("open_trade_id"),
-            F.max("trade_id").alias("close_trade_id"),
-        )
+    sums = [F.sum(name).cast(PARTIAL[name]).alias(name) for name in _SUMS]
+    return partials.groupBy(*SYMBOL, "stream", F.col("minute").alias("open_time")).agg(
+        F.min_by("open", "open_trade_id").alias("open"),
+        F.max("high").alias("high"),
+        F.min("low").alias("low"),
+        F.max_by("close", "close_trade_id").alias("close"),
+        *sums,
+        F.min("open_trade_id").alias("open_trade_id"),
+        F.max("close_trade_id").alias("close_trade_id"),
     )
 
 
-def _sum(column: Column | str, places: int, name: str) -> Column:
-    return F.sum(column).cast(f"decimal(38,{places})").alias(name)
+def read_minute_bars(spark: SparkSession, files: LakeFiles, paths: Sequence[str], tasks: int) -> DataFrame:
+    """Return the 1m bars of files of silver, one stream a market, symbol and day."""
+    step = (partial_bars, PARTIAL)
+    partials = read_through(spark, files, paths, columns=TRADE_COLUMNS, step=step, tasks=tasks)
+    return one_stream(minute_bars(partials))
 
 
 def one_stream(bars: DataFrame) -> DataFrame:

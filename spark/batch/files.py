@@ -39,9 +39,11 @@ REPETITIVE = frozenset(
         "bucket",
     )
 )
+# Of these, the texts: decoded once a value instead of once a row.
+TEXTS = frozenset(("exchange", "market", "stream", "symbol", "side", "source", "base", "quote", "pair"))
 # 128 Ki rows of silver are about 4 MB compressed: a reader of one symbol skips the others by their statistics.
 ROW_GROUP = 131_072
-BATCH_ROWS = 65_536
+BATCH_ROWS = ROW_GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,24 +163,52 @@ def read(
         columns: Types by name, in Spark's words, as in the files.
         tasks: At most; never more than files.
     """
+    return read_through(spark, files, paths, columns=tuple(columns), step=(_plain, columns), tasks=tasks)
+
+
+Each = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+def read_through(
+    spark: SparkSession,
+    files: LakeFiles,
+    paths: Sequence[str],
+    *,
+    columns: Sequence[str],
+    step: tuple[Each, Mapping[str, str]],
+    tasks: int,
+) -> DataFrame:
+    """Return what a function makes of each piece of Parquet files, in the tasks that read them.
+
+    Args:
+        spark: The session.
+        files: Where they are.
+        paths: Their paths in the ref.
+        columns: Columns to read; those with few values come dictionary-encoded.
+        step: The function, and the types of its columns in Spark's words.
+        tasks: At most; never more than files.
+    """
     count = max(1, min(tasks, len(paths)))
     slices = [list(paths[number::count]) for number in range(count)]
-    schema = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-    return spark.range(0, count, 1, count).mapInArrow(_reading(files, slices, list(columns)), schema)
+    each, made = step
+    schema = ", ".join(f"{name} {kind}" for name, kind in made.items())
+    return spark.range(0, count, 1, count).mapInArrow(_reading(files, slices, list(columns), each), schema)
 
 
 Task = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 
 
-def _reading(files: LakeFiles, slices: list[list[str]], columns: list[str]) -> Task:
+def _reading(files: LakeFiles, slices: list[list[str]], columns: list[str], each: Each) -> Task:
+    coded = [name for name in columns if name in TEXTS]
+
     def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         filesystem = files.filesystem()
         for number in (row for batch in batches for row in batch.column(0).to_pylist()):
             for path in slices[number]:
                 with filesystem.open_input_file(f"{files.root}/{path}") as source:
-                    parquet = pq.ParquetFile(source, pre_buffer=True)
+                    parquet = pq.ParquetFile(source, pre_buffer=True, read_dictionary=coded)
                     for rows in parquet.iter_batches(BATCH_ROWS, columns=columns):
-                        yield _plain(rows.select(columns))
+                        yield each(rows.select(columns))
 
     return task
 
@@ -202,11 +232,13 @@ def write_hours(frame: DataFrame, files: LakeFiles, table: str, hour: str) -> li
         table: Folder, `silver/trades`.
         hour: The timestamp column that names the partition.
     """
-    written = frame.mapInArrow(_writing(files, table, hour), WRITTEN).toArrow()
+    written = frame.mapInArrow(hour_writer(files, table, hour), WRITTEN).toArrow()
     return sorted(written.to_pylist(), key=lambda one: str(one["path"]))
 
 
-def _writing(files: LakeFiles, table: str, hour: str) -> Task:
+def hour_writer(files: LakeFiles, table: str, hour: str) -> Task:
+    """Return the task body: rows sorted by hour in, one row a written file out."""
+
     def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         current: _OpenFile | None = None
         for moment, rows in _by_hour(batches, hour):

@@ -27,7 +27,7 @@ from spark.batch import candles, gold
 from spark.batch.bronze import BronzeFile, named_files, of_days
 from spark.batch.candles import CANDLE, INTERVALS_S
 from spark.batch.files import LakeFiles, read, to_parquet, write_hours
-from spark.batch.silver import BRONZE, SILVER, silver_of
+from spark.batch.silver import BRONZE, silver_of
 from tickhouse.days import ONE_DAY, Days, day_of, midnight
 from tickhouse.errors import ConfigurationError, TickhouseError
 from tickhouse.settings import load_settings
@@ -90,10 +90,8 @@ class Batch:
     def gold(self, named: Sequence[BronzeFile], days: Days) -> dict[str, int]:
         """Write gold of the days; return rows by table."""
         stored = [path for day in days for path in self._files.listing(f"{SILVER_TRADES}/date={day}")]
-        columns = {name: SILVER[name] for name in candles.TRADE_COLUMNS}
-        trades = read(self._spark, self._files, stored, columns, self._tasks)
         # Checkpoints cut the plan: without them each table would plan, and run, all that it is made of again.
-        traded = candles.one_stream(candles.minute_bars(trades)).localCheckpoint()
+        traded = candles.read_minute_bars(self._spark, self._files, stored, self._tasks).localCheckpoint()
         tables = self._tables(traded, days, _until(traded, named, days))
         counts = {}
         for table, frame in tables.items():

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from spark.batch import candles, gold
-from spark.batch.files import LakeFiles, read
+from spark.batch.files import LakeFiles
 from spark.batch.job import carried
-from spark.batch.silver import SILVER
 from tickhouse.days import midnight
 from tickhouse.errors import ConfigurationError
 
@@ -48,8 +47,7 @@ def month_of(spark: SparkSession, files: LakeFiles, first: date) -> Month:
     """
     prefix = f"date={first:%Y-%m}-"
     paths = [path for path in files.listing("silver/trades") if prefix in path]
-    trades = read(spark, files, paths, {name: SILVER[name] for name in candles.TRADE_COLUMNS}, 2)
-    traded = candles.one_stream(candles.minute_bars(trades)).localCheckpoint()
+    traded = candles.read_minute_bars(spark, files, paths, 2).localCheckpoint()
     since, until = midnight(first), _end_of_gold(files, prefix)
     before = carried(spark, files, first)
     made = {}

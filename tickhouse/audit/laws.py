@@ -25,6 +25,8 @@ def measured(
 ) -> dict[str, pd.DataFrame]:
     """Run laws and return their tables by name, rows in a stable order.
 
+    A law that cannot be computed (a file of other columns, say) is a table of its error: its suite will not pass.
+
     Args:
         connection: Has the views of `tickhouse.audit.relations`.
         names: Names of SQL files.
@@ -34,5 +36,11 @@ def measured(
 
 
 def _run(connection: duckdb.DuckDBPyConnection, text: str) -> pd.DataFrame:
-    frame: pd.DataFrame = connection.execute(text).df()
+    import duckdb
+    import pandas as pd
+
+    try:
+        frame: pd.DataFrame = connection.execute(text).df()
+    except duckdb.Error as error:
+        return pd.DataFrame([{"error": str(error)}])
     return frame.sort_values(list(frame.columns[:4]), ignore_index=True) if len(frame) else frame

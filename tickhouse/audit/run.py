@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,9 +67,10 @@ def lake_laws(lake: Lake, days: Days, bronze: Bronze, commits: Iterable[CommitRo
     """
     from tickhouse.audit.judge import checkpoint
 
-    relations = Relations(lake, days)
-    relations.open(bronze, commits)
-    return measured(relations.connection, checkpoint("lake"))
+    with tempfile.TemporaryDirectory() as scratch:
+        relations = Relations(lake, days, Path(scratch))
+        relations.open(bronze, commits)
+        return measured(relations.connection, checkpoint("lake"))
 
 
 def judged(settings: Settings, commit_id: str, what: str, days: str, tables: dict[str, pd.DataFrame]) -> Report:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyarrow.fs import FileSelector, FileSystem, FileType, S3FileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, S3FileSystem
 
 from tickhouse.errors import StoreUnavailable
 from tickhouse.reconcile.model import Trade
@@ -27,6 +29,8 @@ _TRADE_COLUMNS = [
     "event_id", "market", "symbol", "stream", "trade_id", "first_trade_id", "last_trade_id", "price", "qty", "side",
     "trade_time", "kafka_partition", "kafka_offset",
 ]  # fmt: skip
+# A copy waits for the network: four at a time keep it busy, a mebibyte each in memory.
+_COPIES, _COPY_BYTES = 4, 1 << 20
 _HOUR_US = 3_600_000_000
 
 
@@ -133,17 +137,26 @@ class Lake:
         except OSError as error:
             raise self._unavailable(f"{path}: {error}") from error
 
-    def dataset(self, paths: Sequence[str], partitioning: ds.Partitioning) -> ds.Dataset:
-        """Return files of the ref as one dataset; nothing but the first file's footer is read yet.
+    def fetch(self, paths: Sequence[str], folder: Path) -> list[str]:
+        """Copy files of the ref to a folder and return where each is; files of a local lake stay where they are.
 
         Raises:
-            StoreUnavailable: The lake does not answer.
+            StoreUnavailable: The lake does not answer, or has no such file.
         """
+        if isinstance(self._files, LocalFileSystem):
+            return [f"{self._root}/{path}" for path in paths]
+        with ThreadPoolExecutor(_COPIES) as pool:
+            return list(pool.map(lambda path: self._copy(path, folder), paths))
+
+    def _copy(self, path: str, folder: Path) -> str:
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            whole = [f"{self._root}/{path}" for path in paths]
-            return ds.dataset(whole, filesystem=self._files, format="parquet", partitioning=partitioning)
+            with self._files.open_input_stream(f"{self._root}/{path}") as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink, _COPY_BYTES)
         except OSError as error:
-            raise self._unavailable(str(error)) from error
+            raise self._unavailable(f"{path}: {error}") from error
+        return str(target)
 
     def _unavailable(self, why: str) -> StoreUnavailable:
         return StoreUnavailable(

@@ -30,7 +30,7 @@ def rows_of(counts: list[int]) -> pa.Table:
 
 def written(folder: Path, batches: list[pa.RecordBatch]) -> dict[str, bytes]:
     target = LakeFiles.local(folder)
-    list(files._writing(target, "silver/trades", "bucket")(batches))
+    list(files.hour_writer(target, "silver/trades", "bucket")(batches))
     return {path: (folder / path).read_bytes() for path in target.listing("silver/trades")}
 
 

@@ -1,0 +1,16 @@
+-- One row a stream of silver. `id_sum` adds up a hash of each id: a run of ids without hole or repeat has a sum of its own.
+SELECT
+    market, symbol, stream,
+    count(*) AS "rows",
+    min(trade_id) AS first_stored,
+    max(trade_id) AS last_id,
+    sum(hash(trade_id)) AS id_sum,
+    sum(hash(event_id, price, qty, side, epoch_us(trade_time))) AS fingerprint,
+    count(*) FILTER (quote_qty IS DISTINCT FROM price * qty) AS wrong_quote_qty,
+    count(*) FILTER (is_sentinel IS DISTINCT FROM (price <= 0 OR qty <= 0)) AS wrong_flags,
+    count(*) FILTER (epoch_us("minute") IS DISTINCT FROM epoch_us(trade_time) // 60000000 * 60000000)
+        AS wrong_minutes,
+    count(*) FILTER (epoch_us(trade_time) // 3600000000 IS DISTINCT FROM epoch("date") // 3600 + hour)
+        AS in_another_hour
+FROM silver
+GROUP BY ALL
