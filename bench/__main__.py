@@ -29,6 +29,10 @@ NAMES = (
     "lake_put",
     "freshness_p95_s",
     "burst",
+    "connect_mongodb",
+    "connect_elasticsearch",
+    "connect_cassandra",
+    "connect_freshness_p95_s",
 )
 
 

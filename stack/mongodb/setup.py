@@ -18,7 +18,7 @@ INDEXES = REPO / "connectors" / "mongodb" / "indexes.yaml"
 
 def classes(progress: Progress) -> Path:
     """Return the folder of the server's compiled classes."""
-    return class_dir([HERE / "Server.java", HERE / "Durable.java"], jar_dir(HERE / "pom.xml", progress))
+    return class_dir(sorted(HERE.glob("*.java")), jar_dir(HERE / "pom.xml", progress))
 
 
 def answers(context: ServiceContext) -> bool:

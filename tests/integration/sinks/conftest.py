@@ -71,7 +71,7 @@ class Sinks:
         eventually(is_drained, timeout_s=180, every_s=1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sinks() -> Iterator[Sinks]:
     from stack.engine import up
 
@@ -86,7 +86,7 @@ def sinks() -> Iterator[Sinks]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hands(sinks: Sinks) -> dict[str, Hand]:
     """What can change one row of each store by hand."""
     return {name: make(sinks.settings) for name, make in HANDS.items()}

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 TOPIC = "crypto.trades.enriched"
 READERS = ("mongodb-trades", "elasticsearch-trades", "cassandra-trades")
-DAY_US = 86_400_000_000
+HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 
 
 def framed(schema: dict[str, Any], number: int, fields: dict[str, Any]) -> bytes:
@@ -81,7 +81,9 @@ def poison(sinks: Sinks) -> dict[str, bytes]:
         "empty": b"",
         "wrong-type": sinks.seeder.trade_value(OFFERED[0]),
         "over-long": framed(
-            schema, number, common(one) | more | {"quote_qty": over_long, "bucket": epoch(one.minute_us)}
+            schema,
+            number,
+            common(one) | more | {"quote_qty": over_long, "bucket": epoch(one.time_us // HOUR_US * HOUR_US)},
         ),
     }
     for key, value in letters.items():
@@ -137,7 +139,7 @@ def test_a_second_version_flows_while_the_first_is_still_written(sinks: Sinks) -
     sinks.seeder.kafka("crypto.trades", trades, sinks.seeder.trade_value)
     for at, one in enumerate(trades):
         more = {"base": "BTC", "quote": "USDT", "pair": "BTC-USDT", "is_sentinel": False}
-        times = {"minute": epoch(one.minute_us), "bucket": epoch(one.time_us - one.time_us % 3_600_000_000)}
+        times = {"minute": epoch(one.minute_us), "bucket": epoch(one.time_us // HOUR_US * HOUR_US)}
         product = Decimal(one.price * one.qty).scaleb(-16)
         fields = common(one) | more | times | {"quote_qty": product}
         is_new = at % 2 == 1

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from stack.engine.graph import closure, in_profile, profiles, reverse, run_in_order, start_order, stop_graph
+from stack.engine.lifecycle import catalog
 from stack.engine.model import Program, Ready, Service
 from tickhouse.errors import ConfigurationError, ServiceNotReady
 
@@ -78,6 +79,13 @@ def test_profiles_select_and_full_is_everything() -> None:
     assert profiles(CATALOG) == ["core", "demo", "full"]
     with pytest.raises(ConfigurationError, match="was 'cor'"):
         in_profile(CATALOG, "cor")
+
+
+def test_a_profile_that_is_of_use_on_the_core_only_brings_it() -> None:
+    known = catalog()
+
+    assert set(in_profile(known, "core")) < set(in_profile(known, "sinks"))
+    assert set(in_profile(known, "sinks")) - set(in_profile(known, "core")) == {"mongodb", "elasticsearch", "cassandra"}
 
 
 def test_stopping_turns_the_order_round_and_heeds_what_a_service_uses() -> None:
