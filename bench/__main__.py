@@ -33,6 +33,8 @@ NAMES = (
     "connect_elasticsearch",
     "connect_cassandra",
     "connect_freshness_p95_s",
+    "nightly_candles",
+    "audit",
 )
 
 

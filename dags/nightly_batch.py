@@ -2,7 +2,7 @@
 
 What: branch `etl-<day>` with all of `ingest` and of `main` → Spark writes silver and gold → commit → audit on the
 branch (Great Expectations) → merge into `main`, tag `daily-<day>` → daily tables of PostgreSQL. When the audit fails,
-`main` does not move, the branch stays, the report is linked at task `audit`, and a message goes to `crypto.alerts`.
+`main` does not move, the branch stays, the note of the run links the report, and a message goes to `crypto.alerts`.
 Why: nothing reaches `main` unaudited, and each figure of it can be rebuilt from a commit.
 When: at 00:40 UTC for the day before; by hand for any day (`date`) or range (`from`, `to`). A day without trades is
 skipped.
@@ -50,64 +50,44 @@ def nightly_batch() -> None:
     @task(inlets=[INGEST])
     def prepare(params: dict[str, Any], dag_run: Any) -> dict[str, str]:
         """Make the branch; return its name and the days."""
-        from airflow.sdk.exceptions import AirflowSkipException
+        from tickhouse.nightly import tasks
 
-        from tickhouse.nightly.airflow import days_of
-        from tickhouse.nightly.steps import prepare
-        from tickhouse.settings import load_settings
-
-        days = days_of(params, dag_run.run_after)
-        branch = prepare(load_settings(), days)
-        if branch is None:
-            raise AirflowSkipException(f"The lake has no trade of {days}.")
-        return {"branch": branch, "first": str(days.first), "last": str(days.last)}
+        return tasks.prepare(params, dag_run)
 
     @task
     def settle(made: dict[str, str]) -> str:
         """Commit the branch; return the commit."""
-        from tickhouse.nightly.airflow import days_in
-        from tickhouse.nightly.steps import settle
-        from tickhouse.settings import load_settings
+        from tickhouse.nightly import tasks
 
-        return settle(load_settings(), made["branch"], days_in(made))
+        return tasks.settle(made)
 
     @task
-    def audit(made: dict[str, str]) -> dict[str, Any]:
+    def audit(made: dict[str, str], dag_run: Any) -> dict[str, Any]:
         """Audit the branch; fail when a law breaks."""
-        from tickhouse.nightly.airflow import days_in, failing_for_good
-        from tickhouse.nightly.steps import audit
-        from tickhouse.settings import load_settings
+        from tickhouse.nightly import tasks
 
-        with failing_for_good():
-            return audit(load_settings(), made["branch"], days_in(made)).document()
+        return tasks.audit(made, dag_run)
 
     @task(outlets=[MAIN])
     def publish(made: dict[str, str]) -> dict[str, Any]:
         """Merge into main and tag."""
-        from dataclasses import asdict
+        from tickhouse.nightly import tasks
 
-        from tickhouse.nightly.airflow import days_in, failing_for_good
-        from tickhouse.nightly.steps import publish
-        from tickhouse.settings import load_settings
-
-        with failing_for_good():
-            return asdict(publish(load_settings(), made["branch"], days_in(made)))
+        return tasks.publish(made)
 
     @task(outlets=[DAILY_TABLES])
     def load(published: dict[str, Any]) -> dict[str, int]:
         """Make the daily tables equal to main."""
-        from tickhouse.nightly.serving import load
-        from tickhouse.settings import load_settings
+        from tickhouse.nightly import tasks
 
-        return load(load_settings(), published["commit_id"])
+        return tasks.load(published)
 
     @task(trigger_rule="one_failed")
-    def announce(run_id: str) -> None:
+    def announce(params: dict[str, Any], dag_run: Any) -> None:
         """Send word that the run failed."""
-        from tickhouse.nightly.alerts import announce_failure
-        from tickhouse.settings import load_settings
+        from tickhouse.nightly import tasks
 
-        announce_failure(load_settings(), "nightly_batch", run_id)
+        tasks.announce(params, dag_run)
 
     made = prepare()
     build = SparkSubmitOperator(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -45,6 +46,10 @@ class AirflowApi:
         """Start a run and return its id."""
         body = {"logical_date": None, "conf": conf or {}}
         return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+
+    def note(self, dag_id: str, run_id: str, text: str) -> None:
+        """Put a note on a run, which the UI shows with it."""
+        self._call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}", {"note": text})
 
     def wait(self, dag_id: str, run_id: str, timeout_s: float) -> str:
         """Return the final state of a run.

@@ -17,6 +17,16 @@ FILES = frozenset(
         *("bootstrap-datepicker.min.css", "bootstrap-datepicker.min.js"),
     )
 )
+# The pages' icons are letters of Font Awesome, under this name. These few signs stand in, in any font.
+ICONS_NAME = "all.min.css"
+ICONS = """\
+.fas,.far,.fab{font-style:normal;font-weight:bold}
+.fa-check-circle::before{content:"\\2714"}
+.fa-times::before{content:"\\2718"}
+.fa-exclamation-triangle::before{content:"\\26a0"}
+.fa-question-circle::before{content:"?"}
+.fa-search::before{content:"\\2315"}
+"""
 # jQuery's own archive names the file without its version.
 RENAMED = {"jquery.min.js": "jquery-3.7.1.min.js"}
 
@@ -32,6 +42,7 @@ def make_site(context: ServiceContext) -> None:
     if "assets" in context.fetched:
         for jar in sorted(context.fetched["assets"].glob("*.jar")):
             _unpack(jar, assets)
+    (assets / ICONS_NAME).write_text(ICONS)
     docs.write_index(root)
 
 

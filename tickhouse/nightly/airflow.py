@@ -28,6 +28,12 @@ def days_of(params: Mapping[str, Any], run_after: datetime) -> Days:
     return Days(date.fromisoformat(first), date.fromisoformat(last))
 
 
+def month_of(params: Mapping[str, Any], run_after: datetime) -> str:
+    """Return the month of a run, `YYYY-MM`: `month`, or the one before the run."""
+    before = run_after.astimezone(UTC).date().replace(day=1) - ONE_DAY
+    return str(params.get("month") or f"{before:%Y-%m}")
+
+
 def days_in(made: Mapping[str, str]) -> Days:
     """Return the days that task `prepare` handed on."""
     return Days(date.fromisoformat(made["first"]), date.fromisoformat(made["last"]))

@@ -7,3 +7,4 @@ from airflow.sdk import Asset
 INGEST = Asset(name="lake_ingest", uri="lakefs://lake/ingest", group="lake")
 MAIN = Asset(name="lake_main", uri="lakefs://lake/main", group="lake")
 DAILY_TABLES = Asset(name="daily_tables", uri="tickhouse://postgres/gold", group="serving")
+MONTHLY_REPORT = Asset(name="monthly_report", uri="tickhouse://data_docs/reports", group="serving")

@@ -19,7 +19,7 @@ from tickhouse.days import Days, day_of
 from tickhouse.errors import AuditFailed
 from tickhouse.lake import audit as verdicts
 from tickhouse.lake.branches import commit, ensure_work_branch, head, merge_audited, record_audit, tag
-from tickhouse.lake.client import lake_errors, repository
+from tickhouse.lake.client import INGEST, lake_errors, repository
 from tickhouse.lake.looking import exists
 from tickhouse.nightly.absent import Absent, known_absent, tables_of, to_parquet
 from tickhouse.reconcile.lake import connect
@@ -47,13 +47,15 @@ def prepare(settings: Settings, days: Days) -> str | None:
     Raises:
         StoreUnavailable: The lake does not answer.
     """
+    named = connect(settings, head(settings, INGEST)).bronze("trades").files
+    if not any(day_of(one.path) in days for one in named):
+        return None
     name = branch_of(days)
     if exists(settings, name):
         with lake_errors(settings):
             repository(settings).branch(name).reset_changes()
     ensure_work_branch(settings, name)
-    named = connect(settings, name).bronze("trades").files
-    return name if any(day_of(one.path) in days for one in named) else None
+    return name
 
 
 def settle(settings: Settings, branch: str, days: Days, *, absent: Callable[[Settings], Absent] = known_absent) -> str:
@@ -80,7 +82,6 @@ def audit(settings: Settings, branch: str, days: Days) -> Report:
     """Audit the branch's head and record the verdict there; a head that carries a passed audit is not audited again.
 
     Raises:
-        AuditFailed: A law does not hold; the verdict is recorded.
         StoreUnavailable: The lake does not answer.
     """
     newest = head(settings, branch)
@@ -89,13 +90,36 @@ def audit(settings: Settings, branch: str, days: Days) -> Report:
         return known
     report = audit_lake(settings, newest, days)
     record_audit(settings, branch, of=newest, ok=report.ok, report=report.url)
-    if not report.ok:
-        raise AuditFailed(
-            f"{branch} breaks {len(report.broken)} laws: {'; '.join(report.broken)}",
-            safe=f"main has not moved. The branch stays as it is. Report: {report.url}",
-            next_command=f"tickhouse lake log {branch}",
-        )
     return report
+
+
+def require_passed(report: Report, branch: str) -> Report:
+    """Return a report that passed.
+
+    Raises:
+        AuditFailed: A law does not hold; the message names each, and the report.
+    """
+    if report.ok:
+        return report
+    raise AuditFailed(
+        f"{branch} breaks {len(report.broken)} laws: {'; '.join(report.broken)}",
+        safe=f"main has not moved. The branch stays as it is. Report: {report.url}",
+        next_command=f"tickhouse lake log {branch}",
+    )
+
+
+def failed_report(settings: Settings, days: Days) -> str:
+    """Return the report that the days' branch carries as a failed audit; empty when there is none.
+
+    Raises:
+        StoreUnavailable: The lake does not answer.
+    """
+    name = branch_of(days)
+    if not exists(settings, name):
+        return ""
+    with lake_errors(settings):
+        metadata = dict(repository(settings).ref(name).get_commit().metadata or {})
+    return str(metadata[verdicts.REPORT]) if metadata.get(verdicts.OK) == "false" else ""
 
 
 def passed(settings: Settings, commit_id: str, days: Days) -> Report | None:

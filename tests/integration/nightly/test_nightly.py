@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from spark.batch.files import LakeFiles
 from spark.batch.job import Batch
+from spark.batch.reproduce import month_of, published, table_hash
 from tests.conftest import Stack
 from tests.homes import own_home
 from tests.lakes import MIDNIGHT_US, THE_8TH, THE_9TH, bronze_files, market, rows_of, trade
@@ -29,6 +30,7 @@ from tickhouse.lake.client import INGEST, MAIN, repository
 from tickhouse.lake.commit import commit_ingest
 from tickhouse.lake.rollback import rollback
 from tickhouse.nightly import serving, steps
+from tickhouse.nightly.report import report
 from tickhouse.reconcile import gold
 from tickhouse.reconcile.lake import connect
 from tickhouse.reconcile.model import StreamKey, Trade
@@ -61,7 +63,7 @@ class Lake:
         return branch
 
     def publish(self, branch: str) -> steps.Published:
-        steps.audit(self.settings, branch, DAYS)
+        steps.require_passed(steps.audit(self.settings, branch, DAYS), branch)
         made = steps.publish(self.settings, branch, DAYS)
         serving.load(self.settings, made.commit_id)
         return made
@@ -188,7 +190,8 @@ def test_five_corruptions_stop_the_publication_and_the_report_names_the_law(lake
         target.object(path).upload(rewritten(lake, branch, path, change), mode="wb")
         target.commit(f"corrupt by {change.__name__}")
         with pytest.raises(AuditFailed) as failed:
-            steps.audit(lake.settings, branch, DAYS)
+            steps.require_passed(steps.audit(lake.settings, branch, DAYS), branch)
+        assert steps.failed_report(lake.settings, DAYS) in str(failed.value)
         assert law in str(failed.value), change.__name__
         with pytest.raises(AuditMissing):
             steps.publish(lake.settings, branch, DAYS)
@@ -213,3 +216,15 @@ def test_after_the_fix_the_next_run_publishes_and_a_rollback_takes_it_back(lake:
     assert lake.tree(MAIN) == lake.tree(published)
     assert without_xmin(lake.rows()) == tables
     assert pc.sum(pa.array([len(rows) for rows in tables.values()])).as_py() > 0
+
+
+def test_the_notebook_gives_the_published_month_and_its_hash(lake: Lake) -> None:
+    files = LakeFiles.of(lake.settings, head(lake.settings, MAIN))
+    made = report(lake.settings, MAIN, "2024-08")
+
+    assert made.commit_id == head(lake.settings, MAIN)
+    assert made.result_hash == table_hash(published(files, THE_8TH.replace(day=1)))
+    assert made.result_hash == month_of(lake.spark, files, THE_8TH.replace(day=1)).hash
+    page = (lake.settings.home / "data_docs" / "reports" / made.url.rpartition("/")[2]).read_text()
+    assert page.count('<img src="data:image/png') == 2
+    assert made.result_hash in page

@@ -119,6 +119,8 @@ def test_the_list_names_every_benchmark_and_its_bound(capsys):
         "connect_elasticsearch": ">= 0.5",
         "connect_cassandra": ">= 0.5",
         "connect_freshness_p95_s": "<= 1",
+        "nightly_candles": "<= 8",
+        "audit": "<= 3",
     }
 
 

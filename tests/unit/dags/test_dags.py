@@ -78,3 +78,14 @@ def test_dag_files_use_only_the_public_interface(path: Path) -> None:
     assert all(name.startswith(("airflow.sdk", "airflow.providers.")) for name in ours), ours
     for section in ("What:", "Why:", "When:", "Prerequisites:"):
         assert section in (ast.get_docstring(tree) or ""), section
+
+
+def test_the_folder_parses_in_five_seconds_of_cpu(tmp_path: Path) -> None:
+    """Importing Airflow itself is not the folder's: it is done before."""
+    code = PARSE.replace("bag = DagBag", "import time; began = time.process_time(); bag = DagBag").replace(
+        "print(", "print(time.process_time() - began); print("
+    )
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(REPO)}
+    command = [sys.executable, "-W", "ignore", "-c", code, str(REPO / "dags")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert float(done.stdout.splitlines()[-2]) < 5

@@ -1,0 +1,36 @@
+"""The notebook as a page, and the days of its month."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import nbformat.v4 as nb
+
+from tickhouse.nightly.airflow import month_of
+from tickhouse.nightly.report import NOTEBOOK, page_of
+
+
+def test_a_page_shows_what_the_notebook_shows_and_escapes_it() -> None:
+    picture = nb.new_output("display_data", {"image/png": "iVBORw0KGgo=\n", "text/plain": "<Figure>"})
+    table = nb.new_output("execute_result", {"text/html": "<table></table>", "text/plain": "x"})
+    text = nb.new_output("execute_result", {"text/plain": "a < b"})
+    cells = [nb.new_markdown_cell("# A & B\n\nwhy"), nb.new_code_cell("secret = 1", outputs=[picture, table, text])]
+    page = page_of(nb.new_notebook(cells=cells), "<t>")
+
+    for shown in ("<title>&lt;t&gt;", "<h1>A &amp; B</h1>", 'src="data:image/png;base64,iVBORw0KGgo="', "<table>"):
+        assert shown in page
+    assert "<pre>a &lt; b</pre>" in page
+    assert "secret" not in page
+
+
+def test_the_notebook_is_kept_without_outputs() -> None:
+    text = NOTEBOOK.read_text()
+    assert '"outputs": []' in text
+    assert '"execution_count": null' in text
+    assert text.count('"outputs"') == text.count('"outputs": []')
+
+
+def test_a_month_is_the_one_before_the_run() -> None:
+    run_after = datetime(2024, 9, 2, 4, tzinfo=UTC)
+    assert month_of({}, run_after) == "2024-08"
+    assert month_of({"month": "2024-01"}, run_after) == "2024-01"

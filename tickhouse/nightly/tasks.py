@@ -1,0 +1,60 @@
+"""What the tasks of DAG `nightly_batch` do: parameters in, what the next task needs out, all of it JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from tickhouse.airflow_api import AirflowApi
+from tickhouse.nightly import alerts, serving, steps
+from tickhouse.nightly.airflow import days_in, days_of, failing_for_good
+from tickhouse.settings import load_settings
+
+
+def prepare(params: Mapping[str, Any], dag_run: Any) -> dict[str, str]:
+    """Make the branch; return its name and the days.
+
+    Raises:
+        AirflowSkipException: The lake has no trade of these days.
+    """
+    days = days_of(params, dag_run.run_after)
+    branch = steps.prepare(load_settings(), days)
+    if branch is None:
+        raise AirflowSkipException(f"The lake has no trade of {days}.")
+    return {"branch": branch, "first": str(days.first), "last": str(days.last)}
+
+
+def settle(made: Mapping[str, str]) -> str:
+    """Commit the branch; return the commit."""
+    return steps.settle(load_settings(), made["branch"], days_in(made))
+
+
+def audit(made: Mapping[str, str], dag_run: Any) -> dict[str, Any]:
+    """Audit the branch, link the report in the note of the run, and fail for good when a law breaks."""
+    settings = load_settings()
+    report = steps.audit(settings, made["branch"], days_in(made))
+    with AirflowApi(settings) as airflow:
+        airflow.note(dag_run.dag_id, dag_run.run_id, f"Audit {'passed' if report.ok else 'failed'}: {report.url}")
+    with failing_for_good():
+        return steps.require_passed(report, made["branch"]).document()
+
+
+def publish(made: Mapping[str, str]) -> dict[str, Any]:
+    """Merge into `main` and tag; return commit and tags."""
+    with failing_for_good():
+        return asdict(steps.publish(load_settings(), made["branch"], days_in(made)))
+
+
+def load(published: Mapping[str, Any]) -> dict[str, int]:
+    """Make the daily tables equal to the merge; return the rows changed, by table."""
+    return serving.load(load_settings(), published["commit_id"])
+
+
+def announce(params: Mapping[str, Any], dag_run: Any) -> None:
+    """Send word that the run failed, with the report of a failed audit."""
+    settings = load_settings()
+    report = steps.failed_report(settings, days_of(params, dag_run.run_after))
+    alerts.announce_failure(settings, dag_run.dag_id, dag_run.run_id, report)
