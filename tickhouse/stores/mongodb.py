@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 DATABASE = "market"
 ANSWER_MS = 5_000
-READ_MS = 30_000
+# Of a socket that is open: a busy server must not count as gone, or pymongo cancels what it was reading.
+READ_MS = 60_000
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def connected(settings: Settings) -> Iterator[Database[dict[str, Any]]]:
         with MongoClient[dict[str, Any]](
             settings.mongodb_uri.get_secret_value(),
             serverSelectionTimeoutMS=ANSWER_MS,
-            connectTimeoutMS=ANSWER_MS,
+            connectTimeoutMS=READ_MS,
             socketTimeoutMS=READ_MS,
             appname="tickhouse",
             tz_aware=True,
