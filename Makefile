@@ -14,8 +14,8 @@ setup:         ## make .venv from the lock file and fetch all servers into the c
 demo: setup    ## start everything and play a market through it
 	@$(BIN)/tickhouse demo
 
-test: setup    ## unit tests, then integration tests on real servers
-	@$(BIN)/pytest tests
+test: setup    ## unit tests, then parts and whole pipeline on real servers, on two cores
+	@$(BIN)/pytest tests -n 2
 
 check: setup   ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

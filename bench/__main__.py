@@ -26,8 +26,13 @@ NAMES = (
     "frames_vs_cryptofeed",
     "spark_parquet",
     "postgres_upsert",
+    "lake_put",
     "freshness_p95_s",
     "burst",
+    "connect_mongodb",
+    "connect_elasticsearch",
+    "connect_cassandra",
+    "connect_freshness_p95_s",
     "nightly_candles",
     "audit",
 )

@@ -165,7 +165,7 @@ def figures(stores: dict[str, dict[str, float]], cores: dict[str, float], second
         **stores, "cores_used": cores,
         "note": f"ratio is ours / {LIMIT_S:g} s; floor is the trigger interval of the two queries",
         "how": f"{EVENTS_A_SECOND} aggTrades/s of 24 symbols from the local exchange in real time, live producer, "
-        f"Spark local[2] with all its queries, no Airflow; {seconds[0]} s of warm-up, {seconds[1]} s measured, every "
+        f"Spark local[7] with all its queries, no Airflow; {seconds[0]} s of warm-up, {seconds[1]} s measured, every "
         f"event counts; both stores asked every {POLL_EVERY_S * 1000:.0f} ms for the highest id by symbol; from the "
         "trade's time T (the moment it is due, not the moment the frame was written) to the arrival of the answer",
     }  # fmt: skip

@@ -67,7 +67,7 @@ def streaming_job(bench: Stand, name: str) -> Iterator[Program]:
     command = [
         str(Path(sys.executable).with_name("spark-submit")),
         "--master",
-        "local[2]",
+        "local[7]",
         "--name",
         "tickhouse-stream",
     ]

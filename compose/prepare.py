@@ -1,7 +1,8 @@
-"""Make the secrets that docker-compose.yml reads: `python3 compose/prepare.py`. Standard library only, any Python 3.9+.
+"""Make the secrets that docker-compose.yml reads: `python3 compose/prepare.py [sinks]`. Standard library, Python 3.9+.
 
 `.tickhouse/secrets.env` is the file of the native stack, made by the same code and never made again. From it follow
-the files under `.tickhouse/compose/`: each image gets its own secrets, under the names it knows, and no others.
+the files under `.tickhouse/compose/`: each image gets its own secrets, under the names it knows, and no others. With
+`sinks` our own code is told where MongoDB, Elasticsearch and Cassandra are: a store it knows must hold every event.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ HOME = REPO / ".tickhouse"
 
 def main() -> int:
     """Write every file and say where."""
-    write_all(HOME)
+    write_all(HOME, has_sinks="sinks" in sys.argv[1:])
     sys.stderr.write(f"Secrets are in {HOME}. Next: docker compose --profile core up -d --build\n")
     return 0
 
 
-def write_all(home: Path) -> None:
+def write_all(home: Path, *, has_sinks: bool = False) -> None:
     """Write `secrets.env` where it is missing, and the files of the images; all with mode 0600."""
     home.mkdir(mode=0o711, exist_ok=True)
     # By path: importing the package would need the Python environment that a machine with Docker does without.
@@ -32,8 +33,15 @@ def write_all(home: Path) -> None:
     secrets["ensure_secrets"](home / "secrets.env")
     folder = home / "compose"
     folder.mkdir(mode=0o700, exist_ok=True)
-    for name, values in image_secrets(secrets["read_secrets"](home / "secrets.env")).items():
+    known = secrets["read_secrets"](home / "secrets.env")
+    for name, values in image_secrets(known).items():
         _write(folder / f"{name}.env", values)
+    _write(folder / "sinks.env", sink_addresses(known) if has_sinks else {})
+    realm = runpy.run_path(str(REPO / "stack" / "elasticsearch" / "realm.py"))
+    users = {role: known[f"ELASTICSEARCH_{role.upper()}_PASSWORD"] for role in realm["FILE_ROLES"]}
+    for name, text in realm["user_files"](users).items():
+        _mount(folder / "elasticsearch" / name, text)
+    _mount(folder / "connect" / "sinks.properties", "".join(f"{k}={v}\n" for k, v in connector_secrets(known).items()))
 
 
 def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
@@ -50,12 +58,51 @@ def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
             "LAKEFS_AUTH_ENCRYPT_SECRET_KEY": _derived(secrets, "lakefs"),
         },
         "lake-gate": {name: secrets[name] for name in ("LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY")},
+        "mongodb": {
+            "MONGO_INITDB_ROOT_USERNAME": "root",
+            "MONGO_INITDB_ROOT_PASSWORD": _derived(secrets, "mongodb root"),
+            "TICKHOUSE_PASSWORD": _derived(secrets, "mongodb"),
+        },
         "airflow": {
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
             "AIRFLOW__CORE__FERNET_KEY": secrets["AIRFLOW_FERNET_KEY"],
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets["AIRFLOW_JWT_SECRET"],
         },
     }
+
+
+def sink_addresses(secrets: dict[str, str]) -> dict[str, str]:
+    """Return the addresses of the stores of profile `sinks`, as settings (pure)."""
+    login = f"tickhouse:{_derived(secrets, 'mongodb')}"
+    return {
+        "MONGODB_URI": f"mongodb://{login}@mongodb:21008/?authSource=market",
+        "ELASTICSEARCH_URL": "http://elasticsearch:21003",
+        "CASSANDRA_CONTACT_POINTS": "cassandra:21005",
+    }
+
+
+def connector_secrets(secrets: dict[str, str]) -> dict[str, str]:
+    """Return what connector files name as `${secrets:sinks.properties:<key>}` (pure)."""
+    addresses = sink_addresses(secrets)
+    return {
+        "registry.url": "http://registry:21010/apis/registry/v2",
+        "mongodb.uri": addresses["MONGODB_URI"],
+        "elasticsearch.url": addresses["ELASTICSEARCH_URL"],
+        "elasticsearch.username": "tickhouse_writer",
+        "elasticsearch.password": secrets["ELASTICSEARCH_WRITER_PASSWORD"],
+        "cassandra.hosts": "cassandra",
+        "cassandra.port": "21005",
+        "cassandra.datacenter": "datacenter1",
+        "cassandra.username": "tickhouse_writer",
+        "cassandra.password": secrets["CASSANDRA_WRITER_PASSWORD"],
+    }
+
+
+def _mount(path: Path, text: str) -> None:
+    # Read by a container's own user, who is nobody here: open to all, in a folder that only we may enter.
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o644)
 
 
 def _derived(secrets: dict[str, str], purpose: str) -> str:

@@ -1,4 +1,4 @@
-"""Prepare the composed services, at every start: `python -m compose.provision`. Idempotent.
+"""Prepare the composed services, at every start: `python -m compose.provision [sinks]`. Idempotent.
 
 The steps are those of the service definitions, so topics, schemas, roles, migrations and Airflow's tables are made by
 the code that `tickhouse up` runs. Only what natively is not needed is here: the lake's repository on the real lakeFS.
@@ -20,7 +20,10 @@ from tickhouse.settings import Settings, load_settings
 def main() -> int:
     """Run every step and return the exit code."""
     try:
-        run(load_settings(), catalog())
+        if "sinks" in sys.argv[1:]:
+            run_sinks(load_settings(), catalog())
+        else:
+            run(load_settings(), catalog())
     except TickhouseError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -35,11 +38,30 @@ def run(settings: Settings, known: Mapping[str, Service]) -> None:
     """
     create_repository(settings)
     for name, steps in steps_of(known).items():
-        context = ServiceContext(known[name], settings)
-        prepare_folders(context)
-        for step in steps:
-            sys.stderr.write(f"{name}: {step}\n")
-            call(step, context)
+        prepare_folders(ServiceContext(known[name], settings))
+        _run_steps(ServiceContext(known[name], settings), steps)
+
+
+def run_sinks(settings: Settings, known: Mapping[str, Service]) -> None:
+    """Prepare the stores of profile `sinks` and deploy their connectors.
+
+    Raises:
+        TickhouseError: A step failed; every step may be run again.
+    """
+    from tickhouse.connectors.files import read
+    from tickhouse.connectors.plan import apply
+    from tickhouse.connectors.worker import Worker
+
+    for name, steps in sink_steps_of(known).items():
+        _run_steps(ServiceContext(known[name], settings), steps)
+    with Worker(settings.connect_url) as worker:
+        apply(worker, settings, read())
+
+
+def _run_steps(context: ServiceContext, steps: tuple[str, ...]) -> None:
+    for step in steps:
+        sys.stderr.write(f"{context.service.name}: {step}\n")
+        call(step, context)
 
 
 def steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
@@ -54,6 +76,12 @@ def steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
         "airflow": known["airflow"].setup.before_start,
         "data_docs": known["data_docs"].setup.before_start,
     }
+
+
+def sink_steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
+    """Return the steps of the stores of profile `sinks` (pure)."""
+    sinks = [service for service in known.values() if "sinks" in service.profiles]
+    return {service.name: (*service.setup.after_ready, *service.setup.provision) for service in sinks}
 
 
 def create_repository(settings: Settings) -> None:

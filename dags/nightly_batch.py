@@ -82,6 +82,13 @@ def nightly_batch() -> None:
 
         return tasks.load(published)
 
+    @task
+    def export(published: dict[str, Any]) -> dict[str, Any]:
+        """Copy silver and gold to HDFS; skipped unless LAKE_STORE is hdfs."""
+        from tickhouse.nightly import tasks
+
+        return tasks.export(published)
+
     @task(trigger_rule="one_failed")
     def announce(params: dict[str, Any], dag_run: Any) -> None:
         """Send word that the run failed."""
@@ -106,9 +113,8 @@ def nightly_batch() -> None:
         doc_md="Silver and gold on the branch, in one driver.",
     )
     settled, audited, published = settle(made), audit(made), publish(made)
-    loaded = load(published)
     made >> build >> settled >> audited >> published
-    [made, build, settled, audited, published, loaded] >> announce()
+    [made, build, settled, audited, published, load(published), export(published)] >> announce()
 
 
 nightly_batch()

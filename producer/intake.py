@@ -117,7 +117,7 @@ class Intake:
                 text = raw.decode()
                 event = parse(text)
                 if type(event) is Trade:
-                    self._trade(event, text, received_us or now_us, line)
+                    self._trade(event, raw, received_us or now_us, line)
                 elif type(event) is Tick:
                     self._tick(event, text, received_us or now_us)
                 elif isinstance(event, Ignored):
@@ -140,13 +140,13 @@ class Intake:
     def _array(self, event: object, line: Line) -> None:
         for text, item in cast("list[tuple[str, Parsed]]", event):
             if isinstance(item, Trade):
-                self._trade(item, text, line[1] or self._now_us, line)
+                self._trade(item, text.encode(), line[1] or self._now_us, line)
             elif isinstance(item, Tick):
                 self._tick(item, text, line[1] or self._now_us)
             else:
                 self._ignored += 1
 
-    def _trade(self, trade: Trade, text: str, received_us: int, line: Line) -> None:
+    def _trade(self, trade: Trade, frame: bytes, received_us: int, line: Line) -> None:
         ledger, encode = self._streams.get((trade.stream, trade.symbol)) or self._new_stream(trade)
         number = trade.trade_id
         event_id = f"{ledger.prefix}{number}"
@@ -156,7 +156,7 @@ class Intake:
         elif not self._admit(ledger, trade, event_id, line):
             return
         self._recent.newest[event_id] = trade
-        value = encode(event_id, trade, received_us, text)
+        value = encode(event_id, trade, received_us, frame)
         self.last_event_us = trade.event_us
         self.sent += 1
         try:

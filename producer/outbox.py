@@ -71,7 +71,7 @@ class Outbox:
         if error is not None and self._failure is None:
             self._failure = f"{message.topic()}: {error}"
 
-    def send(self, topic: str, value: bytes | None, key: bytes, headers: Headers | None = None) -> None:
+    def send(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers | None = None) -> None:
         """Queue one record; waits while the queue is full.
 
         Raises:

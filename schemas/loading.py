@@ -92,6 +92,11 @@ def topics() -> dict[str, Topic]:
     return {name: Topic(name=name, **entry) for name, entry in _document()["topics"].items()}
 
 
+def connector_dead_letters() -> Topic:
+    """Return what the dead-letter topic of every connector is like; its name is `dlq.<connector>`."""
+    return Topic(name="dlq.<connector>", **_document()["connector_dead_letters"])
+
+
 def subjects() -> dict[str, str]:
     """Return schema name by registry subject (`<topic>-value`)."""
     return {f"{topic.name}-value": topic.schema for topic in topics().values() if topic.schema is not None}

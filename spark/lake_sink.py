@@ -28,11 +28,12 @@ from pyspark.sql import DataFrame
 
 from tickhouse.errors import StoreUnavailable
 
-FILE_SCHEMA = "path string, rows long, bytes long, partition int, first_offset long, next_offset long"
+FILE_SCHEMA = "path string, rows long, bad_rows long, bytes long, partition int, first_offset long, next_offset long"
 _FILE_ARROW = pa.schema(
     [
         ("path", pa.string()),
         ("rows", pa.int64()),
+        ("bad_rows", pa.int64()),
         ("bytes", pa.int64()),
         ("partition", pa.int32()),
         ("first_offset", pa.int64()),
@@ -112,7 +113,7 @@ def write_files(target: LakeTarget) -> Callable[[Iterable[pa.RecordBatch]], Iter
     """Return the task body: rows of one slice in, one row a written file out.
 
     Input columns: `record` fields (null where a record did not decode), `kafka_partition`, `kafka_offset`, `is_good`.
-    A slice without a good row still reports its offsets, with an empty path.
+    A slice with bad rows, or without good ones, reports its offsets with an empty path too.
     """
 
     def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -132,14 +133,15 @@ def _write_slice(target: LakeTarget, client: Any, partition: int, rows: pa.Table
     where = {"partition": partition, "first_offset": bounds["min"], "next_offset": bounds["max"] + 1}
     good = _where(rows, rows["is_good"]).drop_columns("is_good")
     hours = hours_of(good, target.time_columns)
-    if not good.num_rows:
-        yield {"path": "", "rows": 0, "bytes": 0, **where}
+    bad_rows = rows.num_rows - good.num_rows
+    if bad_rows or not good.num_rows:
+        yield {"path": "", "rows": 0, "bad_rows": bad_rows, "bytes": 0, **where}
     for hour in pc.unique(hours).to_pylist():
         part = _where(good, pc.equal(hours, hour)).sort_by("kafka_offset")
         body = to_parquet(part)
         path = target.data_path(hour, partition, where["first_offset"], where["next_offset"])
         target.put(client, path, body)
-        yield {"path": path, "rows": part.num_rows, "bytes": len(body), **where}
+        yield {"path": path, "rows": part.num_rows, "bad_rows": 0, "bytes": len(body), **where}
 
 
 def _where(rows: pa.Table, mask: pa.Array | pa.ChunkedArray) -> pa.Table:
@@ -176,8 +178,16 @@ def manifest(target: LakeTarget, batch_id: int, files: list[dict[str, Any]]) -> 
     }
 
 
-def write_batch(decoded: DataFrame, batch_id: int, target: LakeTarget) -> dict[str, Any] | None:
-    """Write one micro-batch to bronze, then its manifest; return the manifest (None for an empty batch).
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a batch held: rows that went to bronze, and rows that did not decode."""
+
+    rows: int = 0
+    bad_rows: int = 0
+
+
+def write_batch(decoded: DataFrame, batch_id: int, target: LakeTarget) -> Written:
+    """Write one micro-batch to bronze, then its manifest (none for an empty batch).
 
     Args:
         decoded: `spark.decode.decode` of the batch.
@@ -195,11 +205,11 @@ def write_batch(decoded: DataFrame, batch_id: int, target: LakeTarget) -> dict[s
         client.head_bucket(Bucket=target.repository)
         files = rows.mapInArrow(write_files(target), FILE_SCHEMA).toArrow().to_pylist()
         if not files:
-            return None
+            return Written()
         document = manifest(target, batch_id, files)
         body = json.dumps(document, separators=(",", ":")).encode()
         target.put(client, target.manifest_path(batch_id, document["ranges"]), body)
-    return document
+    return Written(document["rows"], sum(entry["bad_rows"] for entry in files))
 
 
 @contextmanager

@@ -90,6 +90,8 @@ def made_from() -> str:
     """Return a hash of everything that decides what setup makes."""
     files = [LOCK, REPO / "pyproject.toml", Path(__file__), *REPO.glob("stack/*/service.yaml")]
     files += [*REPO.glob("stack/*/pom.xml"), *REPO.glob("stack/*/plugins/*/pom.xml"), *REPO.glob("spark/*/pom.xml")]
+    files += [*REPO.glob("stack/*/*.java"), *REPO.glob("stack/*/rest-root/*"), REPO / "connectors/plugins/pom.xml"]
+    files += [path for path in REPO.glob("connectors/plugins/src/main/**/*") if path.is_file()]
     text = b"\0".join(str(path.relative_to(REPO)).encode() + path.read_bytes() for path in sorted(files))
     return hashlib.sha256(text + f"{sys.version_info[:2]} {REPO} {UV}".encode()).hexdigest()
 

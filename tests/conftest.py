@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.homes import own_home
 from tickhouse.settings import REPO, Settings, load_settings
@@ -61,3 +62,20 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run unit tests first: they take seconds and say most."""
     items.sort(key=lambda item: "/tests/unit/" not in item.path.as_posix())
+
+
+class ByStack(LoadScopeScheduling):
+    """Gives one worker the tests of parts and another those of the whole pipeline (`make test`), then both unit tests.
+
+    Each stack is started once, and both cores have work: the pipeline mostly waits for something that was killed.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        _, layer, part, *_ = nodeid.split("/")
+        alone = "spark" if part == "spark" else nodeid  # of unit tests only those of Spark share something: its session
+        return {"e2e": "pipeline", "faults": "pipeline", "unit": alone}.get(layer, "parts")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
+    """Schedule by stack, whatever `--dist` says."""
+    return ByStack(config, log)

@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from stack.engine.portmap import listeners
 from tickhouse.settings import ports
 
-# Below Linux's range of ports for outgoing connections (32768 up), above the ports of a stack started by hand.
-PORT_BASES = range(28_000, 32_000, 100)
+PREFIX = "tickhouse-test-"
+# Below Linux's range of ports for outgoing connections (32768 up), above the ports of a stack started by hand. Each of
+# the two workers of pytest-xdist has a half: both look for a free block at the same moment.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
+PORT_BASES = range(28_000 + 2_000 * _WORKER, 30_000 + 2_000 * _WORKER, 100)
 
 
 @contextmanager
@@ -26,17 +31,47 @@ def own_home(folder: str = "") -> Iterator[Path]:
     Args:
         folder: Folder below the temporary one to use as home.
     """
-    from stack.engine import down
-
-    temporary = Path(tempfile.mkdtemp(prefix="tickhouse-test-")).resolve()
+    _sweep()
+    temporary = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
     temporary.chmod(0o711)
+    _owner(temporary).write_text(f"{os.getpid()} {folder}")
     home = temporary / folder
     with _environment(TICKHOUSE_HOME=str(home), TICKHOUSE_PORT_BASE=str(_free_base())):
         try:
             yield home
         finally:
-            down(purge=home.exists() and any(home.iterdir()))
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary, home)
+
+
+def _remove(temporary: Path, home: Path) -> None:
+    from stack.engine import down
+
+    down(purge=home.exists() and any(home.iterdir()))
+    shutil.rmtree(temporary, ignore_errors=True)
+    _owner(temporary).unlink(missing_ok=True)
+
+
+def _sweep() -> None:
+    """Take down what a session that was killed left running: its fixtures never ended."""
+    for note in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.owner"):
+        pid, _, folder = note.read_text().partition(" ")
+        temporary = note.with_suffix("")
+        if pid and not psutil.pid_exists(int(pid)) and _claim(note):
+            with _environment(TICKHOUSE_HOME=str(temporary / folder)):
+                _remove(temporary, temporary / folder)
+
+
+def _claim(note: Path) -> bool:
+    """Return whether this process is the one that sweeps: workers look at the same moment."""
+    try:
+        note.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _owner(temporary: Path) -> Path:
+    return temporary.with_name(temporary.name + ".owner")
 
 
 def _free_base() -> int:

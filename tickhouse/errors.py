@@ -9,7 +9,8 @@
     │   ├── LeaseHeld                 another driver runs on this checkpoint
     │   ├── ReconcileFailed           the conservation law broke: read the table above the error
     │   ├── AuditMissing              audit the branch, then merge it
-    │   └── AuditFailed               a law broke: read the report, mend the cause, run again
+    │   ├── AuditFailed               a law broke: read the report, mend the cause, run again
+    │   └── DriftFound                the worker does not run what the files say: apply them, or commit what runs
     └── TransientError                nothing is lost: the caller may retry with backoff
         ├── BranchOvertaken           prepare the branch again on the newer main, then audit it
         ├── ServiceNotReady           start the service or wait for it
@@ -105,6 +106,12 @@ class AuditFailed(TerminalError):
     """A law of the audit does not hold."""
 
     exit_code = 9
+
+
+class DriftFound(TerminalError):
+    """What runs differs from the files."""
+
+    exit_code = 10
 
 
 class TransientError(TickhouseError):

@@ -11,7 +11,7 @@ import os
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import yaml
 from pydantic import Field, SecretStr
@@ -25,7 +25,11 @@ PORTS_FILE = REPO / "stack" / "ports.yaml"
 Origin = Literal["environment", "secrets file", "default"]
 
 # Roles of the application database: one a job, each with a generated password.
-DATABASE_ROLES = ("owner", "stream", "batch", "reader")
+DATABASE_ROLES = ("owner", "stream", "batch", "reader", "operator")
+
+# Roles of Elasticsearch and Cassandra: `admin` makes tables and indices, `writer` is the connectors, `reader` the CLI.
+SINK_ROLES = ("admin", "writer", "reader")
+CASSANDRA_PORT = 9042
 
 
 @cache
@@ -77,6 +81,10 @@ class Settings(BaseSettings):
     airflow_url: str = Field(default_factory=lambda: _local("airflow"))
     exchange_ws_url: str = Field(default_factory=lambda: _local("exchange", "ws"))
     exchange_rest_url: str = Field(default_factory=lambda: _local("exchange"))
+    mongodb_uri: SecretStr = Field(default_factory=lambda: SecretStr(_local("mongodb", "mongodb", "/")))
+    elasticsearch_url: SecretStr = Field(default_factory=lambda: SecretStr(_local("elasticsearch")))
+    cassandra_contact_points: str = Field(default_factory=lambda: _local("cassandra", scheme=""))
+    cassandra_datacenter: str = "datacenter1"
 
     postgres_superuser_password: SecretStr = SecretStr("")
     postgres_airflow_password: SecretStr = SecretStr("")
@@ -84,11 +92,18 @@ class Settings(BaseSettings):
     postgres_stream_password: SecretStr = SecretStr("")
     postgres_batch_password: SecretStr = SecretStr("")
     postgres_reader_password: SecretStr = SecretStr("")
+    postgres_operator_password: SecretStr = SecretStr("")
     redis_password: SecretStr = SecretStr("")
     airflow_admin_password: SecretStr = SecretStr("")
     airflow_viewer_password: SecretStr = SecretStr("")
     airflow_jwt_secret: SecretStr = SecretStr("")
     airflow_fernet_key: SecretStr = SecretStr("")
+    elasticsearch_admin_password: SecretStr = SecretStr("")
+    elasticsearch_writer_password: SecretStr = SecretStr("")
+    elasticsearch_reader_password: SecretStr = SecretStr("")
+    cassandra_admin_password: SecretStr = SecretStr("")
+    cassandra_writer_password: SecretStr = SecretStr("")
+    cassandra_reader_password: SecretStr = SecretStr("")
 
     @cached_property
     def home(self) -> Path:
@@ -113,6 +128,34 @@ class Settings(BaseSettings):
         """Return the Redis URL with its password."""
         return _with_login(self.redis_url.get_secret_value(), "", self.redis_password.get_secret_value())
 
+    def elasticsearch_login(self, role: str) -> tuple[str, str, str]:
+        """Return address, user and password for one of `SINK_ROLES`; a login in `ELASTICSEARCH_URL` serves every role.
+
+        Raises:
+            ConfigurationError: The role is unknown.
+        """
+        parts = urlsplit(self.elasticsearch_url.get_secret_value())
+        address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+        if parts.username is not None:
+            return address, unquote(parts.username), unquote(parts.password or "")
+        return address, f"tickhouse_{_sink_role(role)}", self._password("elasticsearch", role)
+
+    def cassandra_login(self, role: str) -> tuple[str, str]:
+        """Return user and password of Cassandra for one of `SINK_ROLES`.
+
+        Raises:
+            ConfigurationError: The role is unknown.
+        """
+        return f"tickhouse_{_sink_role(role)}", self._password("cassandra", role)
+
+    def cassandra_nodes(self) -> tuple[list[str], int]:
+        """Return the hosts of `CASSANDRA_CONTACT_POINTS` and the port that all of them share."""
+        points = [urlsplit(f"//{point.strip()}") for point in self.cassandra_contact_points.split(",")]
+        return [point.hostname or "" for point in points], points[0].port or CASSANDRA_PORT
+
+    def _password(self, store: str, role: str) -> str:
+        return str(getattr(self, f"{store}_{role}_password").get_secret_value())
+
     def origin(self, field: str) -> Origin:
         """Return where a setting's value comes from."""
         if field.upper() in os.environ:
@@ -122,6 +165,12 @@ class Settings(BaseSettings):
     def is_external(self, field: str) -> bool:
         """Return whether the address in `field` was given from outside: such a service is probed, not started."""
         return self.origin(field) == "environment"
+
+
+def _sink_role(role: str) -> str:
+    if role not in SINK_ROLES:
+        raise ConfigurationError(f"Expected a role of {SINK_ROLES}, was {role!r}.")
+    return role
 
 
 def _with_login(url: str, user: str, password: str) -> str:

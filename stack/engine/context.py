@@ -69,6 +69,7 @@ class ServiceContext:
             "settings": self.settings,
             "secret": self._secret,
             "jvm": _jvm,
+            "java_home": _java_home,
             "database_address": urlsplit(self.settings.database_url.get_secret_value()).netloc.rpartition("@")[2],
             "env": os.environ.get,
         }
@@ -137,6 +138,10 @@ def call(location: str, context: ServiceContext) -> object:
 
 def _jvm() -> str:
     return str(java())
+
+
+def _java_home() -> str:
+    return str(java().resolve().parent.parent)
 
 
 _ENVIRONMENT = jinja2.Environment(

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ def jar_dir(pom_path: Path, progress: Progress = _silent) -> Path:
         pom = folder.with_name(f"{folder.name}.pom.xml")
         shutil.copy(pom_path, pom)
         try:
-            _maven([goal, "-f", str(pom), "-DincludeScope=runtime", f"-DoutputDirectory={folder}"], progress)
+            maven([goal, "-f", str(pom), "-DincludeScope=runtime", f"-DoutputDirectory={folder}"], progress)
         finally:
             pom.unlink()
 
@@ -64,7 +65,9 @@ def jar_dir(pom_path: Path, progress: Progress = _silent) -> Path:
 
 
 def archive_dir(coordinates: str, progress: Progress = _silent) -> Path:
-    """Return the folder with the unpacked tar.gz of Maven coordinates `group:artifact:version:tar.gz[:classifier]`.
+    """Return the folder with the unpacked archive of Maven coordinates `group:artifact:version:type[:classifier]`.
+
+    The type is tar.gz or zip.
 
     Raises:
         PrerequisiteMissing: Maven is not installed.
@@ -75,12 +78,59 @@ def archive_dir(coordinates: str, progress: Progress = _silent) -> Path:
     def fill(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent) as download:
             goal = f"{COPY_PLUGIN}:copy"
-            _maven([goal, f"-Dartifact={coordinates}", f"-DoutputDirectory={download}"], progress)
+            maven([goal, f"-Dartifact={coordinates}", f"-DoutputDirectory={download}"], progress)
             (archive,) = Path(download).iterdir()
-            with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+            _unpack(archive, folder)
 
     return once(cache_dir() / "archives" / f"{artifact}-{version}", fill)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    if archive.suffix != ".zip":
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+        return
+    with zipfile.ZipFile(archive) as container:
+        for member in container.infolist():
+            path = Path(container.extract(member, folder))
+            if path.is_file():  # zipfile forgets what is a program
+                path.chmod(0o755 if member.external_attr >> 16 & 0o111 else 0o644)
+
+
+def class_dir(sources: list[Path], libs: Path) -> Path:
+    """Return the folder with the compiled classes of a few Java files.
+
+    Args:
+        sources: The files; with the name of `libs` their text is the key.
+        libs: Folder of the jars they need; a cache folder, its name says its content.
+
+    Raises:
+        PrerequisiteMissing: There is no Java compiler.
+        ServiceNotReady: They do not compile; the message holds the compiler's.
+    """
+    text = b"\0".join(path.read_bytes() for path in sources) + str(libs.relative_to(cache_dir())).encode()
+    key = hashlib.sha256(text).hexdigest()[:16]
+
+    def fill(folder: Path) -> None:
+        compiler = java().resolve().with_name("javac")
+        if not compiler.exists():
+            raise PrerequisiteMissing("There is no javac.", next_command="apt-get install openjdk-17-jdk-headless")
+        command = [
+            str(compiler),
+            "--release",
+            "17",
+            "-nowarn",
+            "-cp",
+            f"{libs}/*",
+            "-d",
+            str(folder),
+            *map(str, sources),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ServiceNotReady(f"javac: {done.stdout}{done.stderr}", next_command="tickhouse doctor")
+
+    return once(cache_dir() / "classes" / f"{sources[0].parent.name}-{key}", fill)
 
 
 def wheel_path(location: str) -> Path:
@@ -171,7 +221,13 @@ def _one_writer(lock: str) -> Iterator[None]:
         yield
 
 
-def _maven(arguments: list[str], progress: Progress) -> None:
+def maven(arguments: list[str], progress: Progress) -> None:
+    """Run Maven; every line of its output goes to `progress`.
+
+    Raises:
+        PrerequisiteMissing: It is not installed.
+        ServiceNotReady: It failed; the message holds the end of its output.
+    """
     program = shutil.which("mvn")
     if program is None:
         raise PrerequisiteMissing("Maven is not installed.", next_command="apt-get install maven")

@@ -14,6 +14,10 @@ from tickhouse.errors import ConfigurationError
 # `full` is every profile; it is not written into each service.
 FULL = "full"
 
+# What these add is of use on top of the core only: they bring it.
+CORE = "core"
+ON_CORE = ("sinks",)
+
 # Starting is mostly CPU (JVM class loading): one more than the cores keeps them busy while probes wait.
 PARALLEL_STARTS = max(2, os.cpu_count() or 1) + 1
 
@@ -29,10 +33,10 @@ def in_profile(catalog: Mapping[str, Service], profile: str) -> list[str]:
     Raises:
         ConfigurationError: No service has that profile; the message lists the known ones.
     """
-    chosen = [name for name, service in catalog.items() if profile == FULL or profile in service.profiles]
-    if not chosen:
+    if profile not in profiles(catalog):
         raise ConfigurationError(f"Expected a profile of {profiles(catalog)}, was {profile!r}.")
-    return chosen
+    wanted = {profile, CORE} if profile in ON_CORE else {profile}
+    return [name for name, service in catalog.items() if profile == FULL or wanted.intersection(service.profiles)]
 
 
 def closure(

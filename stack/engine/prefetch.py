@@ -16,7 +16,7 @@ from tickhouse.errors import TickhouseError
 from tickhouse.settings import REPO, cache_dir
 
 # Jars of parts that are not services: they ask for them with `jar_dir`.
-OTHER_POMS = (REPO / "spark" / "jars" / "pom.xml",)
+OTHER_POMS = (REPO / "spark" / "jars" / "pom.xml", REPO / "spark" / "s3a" / "pom.xml")
 
 
 class _Progress:

@@ -1,4 +1,4 @@
-"""Run a server that refuses root (PostgreSQL) when we are root."""
+"""Run a server that refuses root (PostgreSQL, Elasticsearch) when we are root."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def choose_prefix(binary: Path, data: Path) -> tuple[str, ...]:
     if _works(SETPRIV, binary, existing(data.parent), mode="-x"):
         return SETPRIV
     raise PrerequisiteMissing(
-        "PostgreSQL refuses to run as root, user namespaces are switched off here, "
+        f"{binary.name} refuses to run as root, user namespaces are switched off here, "
         f"and the user nobody cannot enter {binary.parent} or {data.parent}.",
         safe="Nothing was started.",
         next_command="run as an ordinary user, or clone to a folder that everybody may enter (chmod a+x)",

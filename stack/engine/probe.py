@@ -16,7 +16,7 @@ ANSWER_S = 5.0
 # No proxy for a probe: everything we start listens on the loopback.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "redis": 6379}
+DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "redis": 6379, "mongodb": 27017}
 
 
 def is_ready(context: ServiceContext) -> bool:

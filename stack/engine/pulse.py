@@ -1,4 +1,4 @@
-"""What the pipeline holds right now: Kafka, the streaming queries' lag, candles, latest prices, the lake.
+"""What the pipeline holds right now: Kafka, the streaming queries' lag, candles, latest prices, lake, enabled sinks.
 
 Each section reads one system and is independent of the others: one that is down says so and hides nothing else.
 """
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from stack.engine import pulse_sinks
 from stack.engine.probe import tcp_answers
 from tickhouse.errors import ServiceNotReady, StoreUnavailable, TickhouseError
 from tickhouse.settings import REPO, Settings, home
@@ -40,6 +41,7 @@ def pulse(settings: Settings) -> dict[str, Section]:
         "candles": candles,
         "latest": latest_prices,
         "lake": lake,
+        **pulse_sinks.sections(settings),
     }
     with ThreadPoolExecutor(max_workers=len(sections)) as pool:
         return dict(zip(sections, pool.map(lambda read: _tolerant(read, settings), sections.values()), strict=True))

@@ -31,6 +31,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "POSTGRES_STREAM_PASSWORD": _password,
     "POSTGRES_BATCH_PASSWORD": _password,
     "POSTGRES_READER_PASSWORD": _password,
+    "POSTGRES_OPERATOR_PASSWORD": _password,
     "REDIS_PASSWORD": _password,
     "AIRFLOW_ADMIN_PASSWORD": _password,
     "AIRFLOW_VIEWER_PASSWORD": _password,
@@ -40,6 +41,12 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "LAKEFS_SECRET_ACCESS_KEY": lambda: secrets.token_urlsafe(30),
     "MINIO_ROOT_USER": _access_key_id,
     "MINIO_ROOT_PASSWORD": _password,
+    "ELASTICSEARCH_ADMIN_PASSWORD": _password,
+    "ELASTICSEARCH_WRITER_PASSWORD": _password,
+    "ELASTICSEARCH_READER_PASSWORD": _password,
+    "CASSANDRA_ADMIN_PASSWORD": _password,
+    "CASSANDRA_WRITER_PASSWORD": _password,
+    "CASSANDRA_READER_PASSWORD": _password,
 }
 
 

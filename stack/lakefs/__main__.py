@@ -28,7 +28,8 @@ environment:
   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY         keys of the block store, with --block-store s3 only
 
 exit codes: 0 stopped by SIGTERM or SIGINT, 2 a setting is wrong or missing (the message names it).
-data folder: metadata.sqlite3 (refs, history, staging), blocks/ (bytes, with --block-store local), tmp/, lock."""
+data folder: metadata.sqlite3 (refs, history, staging), blocks/ (bytes, with --block-store local), block-store
+(where the bytes are; another store is refused), tmp/, lock."""
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -2,25 +2,25 @@
 
 The files are read from the event's source (the branch itself before a commit, the source commit before a merge), as in
 lakeFS. Any answer but 2xx fails the run; a failed pre-event aborts the operation with 412, a failed post-event is only
-recorded. Only `webhook` hooks run here: another type fails its run, so that nothing passes unchecked.
+recorded. Only `webhook` hooks run here: another type fails its run, so that nothing passes unchecked. A broken file
+aborts every operation that would read it with 500, also one that it does not name.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
 from stack.lakefs import refusals
+from stack.lakefs.action_files import BrokenAction, parse_action
 from stack.lakefs.blocks import read_chunks
 from stack.lakefs.model import Core
 from stack.lakefs.objects import Objects
@@ -28,6 +28,8 @@ from stack.lakefs.objects import Objects
 FOLDER = "_lakefs_actions/"
 # The real server's default; a pre-hook holds its branch for as long.
 DEFAULT_TIMEOUT_S = 60.0
+# Of a webhook's answer, in the output of its run.
+MAX_SHOWN_BYTES = 4096
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -75,10 +77,13 @@ class HookRun:
     status: str = "completed"
     output: list[str] = field(default_factory=list)
 
+    reason: str = ""
+
     def fail(self, reason: str) -> None:
         """Mark as failed."""
         self.status = "failed"
         self.output.append(f"Error: {reason}")
+        self.reason = f"hook run id '{self.id}' failed on action '{self.action}' hook '{self.hook}': {reason}"
 
 
 class Actions:
@@ -92,18 +97,22 @@ class Actions:
         """Run the hooks of an event and return the run id ("" when no action matches).
 
         Raises:
-            HookFailed: A hook of a pre-event failed.
+            HookFailed: A hook of a pre-event failed (412), or an action file is broken (500).
         """
-        matching = [action for action in self._load(event) if _matches(action, kind, event.branch)]
+        run_id, started, is_pre = new_run_id(), _now(), kind.startswith("pre")
+        try:
+            matching = [action for action in self._load(event) if _matches(action, kind, event.branch)]
+        except BrokenAction as error:
+            if not is_pre:  # as its pre-event aborted, it became broken just now
+                return ""
+            raise refusals.HookFailed(kind, run_id, [str(error)], 500) from error
         if not matching:
             return ""
-        run_id, started = new_run_id(), _now()
-        hooks = [run for action in matching for run in self._run_action(action, kind, event)]
-        failed = [run for run in hooks if run.status == "failed"]
+        hooks = [run for at, action in enumerate(matching) for run in self._run_action(at, action, kind, event)]
+        failed = [run.reason for run in hooks if run.status == "failed"]
         self._record(event, kind, run_id, started, hooks)
-        if failed and kind.startswith("pre-"):
-            first = failed[0]
-            raise refusals.HookFailed(kind, run_id, f"{first.action}/{first.hook}: {first.output[-1]}")
+        if failed and is_pre:
+            raise refusals.HookFailed(kind, run_id, failed)
         return run_id
 
     def _load(self, event: Event) -> list[dict[str, Any]]:
@@ -116,11 +125,11 @@ class Actions:
                 actions.append(parse_action(row.path, text))
         return actions
 
-    def _run_action(self, action: dict[str, Any], kind: str, event: Event) -> list[HookRun]:
+    def _run_action(self, at: int, action: dict[str, Any], kind: str, event: Event) -> list[HookRun]:
         """Run one action's hooks in order; those after a failed one are not started."""
         runs: list[HookRun] = []
         for number, hook in enumerate(action["hooks"]):
-            run = HookRun(f"{number:04d}_{uuid.uuid4().hex[:12]}", action["name"], str(hook.get("id", "")), _now())
+            run = HookRun(f"{at:04d}_{number:04d}", action["name"], hook["id"], _now())
             runs.append(run)
             self._run_hook(run, hook, event.body(kind, run.action, run.hook))
             run.ended = _now()
@@ -130,16 +139,16 @@ class Actions:
 
     @staticmethod
     def _run_hook(run: HookRun, hook: dict[str, Any], body: bytes) -> None:
-        if hook.get("type") != "webhook":
-            run.fail(f"hook type {hook.get('type')!r} is not implemented by the lakeFS stand-in, only 'webhook'")
+        if hook["type"] != "webhook":
+            run.fail(f"hook type {hook['type']!r} is not implemented by the lakeFS stand-in, only 'webhook'")
             return
         try:
-            call_webhook(run, hook.get("properties") or {}, body)
+            call_webhook(run, hook["properties"], body)
         except urllib.error.HTTPError as error:
-            run.fail(f"webhook request failed (status code: {error.code})")
+            run.fail(f"action failed: webhook request failed (status code: {error.code})")
             error.close()
         except (OSError, ValueError) as error:
-            run.fail(f"webhook request failed: {error}")
+            run.fail(f"action failed: {error}")
 
     def _record(self, event: Event, kind: str, run_id: str, started: str, hooks: list[HookRun]) -> None:
         status = "failed" if any(run.status == "failed" for run in hooks) else "completed"
@@ -201,30 +210,6 @@ def new_run_id() -> str:
     return f"{int(datetime.now(UTC).timestamp() * 1_000_000):016x}{uuid.uuid4().hex[:8]}"
 
 
-def parse_action(path: str, text: bytes) -> dict[str, Any]:
-    """Parse an action file into its name, events and hooks.
-
-    Raises:
-        Refusal: 412, as a broken action file must not let an operation pass unchecked.
-    """
-    try:
-        action = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise refusals.precondition_failed(f"{path}: not YAML: {error}") from error
-    fields = action if isinstance(action, dict) else {}
-    # YAML 1.1 reads a bare `on` as true.
-    on, hooks = fields.get("on", fields.get(True)), fields.get("hooks")
-    if not isinstance(on, dict) or not _are_mappings(on.values()) or not isinstance(hooks, list) or not hooks:
-        raise refusals.precondition_failed(f"{path}: expected 'on' with events and 'hooks' with a list")
-    if not all(isinstance(hook, dict) for hook in hooks):
-        raise refusals.precondition_failed(f"{path}: expected each hook to be a mapping")
-    return {"name": fields.get("name") or path, "on": on, "hooks": hooks}
-
-
-def _are_mappings(values: Iterable[object]) -> bool:
-    return all(value is None or isinstance(value, dict) for value in values)
-
-
 def _matches(action: dict[str, Any], kind: str, branch: str) -> bool:
     if kind not in action["on"]:
         return False
@@ -249,10 +234,21 @@ def call_webhook(run: HookRun, properties: dict[str, Any], body: bytes) -> None:
     headers = {**(properties.get("headers") or {}), "Content-Type": "application/json"}
     request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310  # scheme checked above
     run.output.append(f"Request:\nPOST {url}\nRequest Body:\n{body.decode()}\n")
+    began = time.perf_counter()
     # No proxy: a hook is a neighbour, and a proxy from the environment would be asked for 127.0.0.1.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=parse_timeout_s(properties.get("timeout"))) as answer:
-        run.output.append(f"Response: {answer.status}\n{answer.read(4096).decode(errors='replace')}")
+    try:
+        answer = opener.open(request, timeout=parse_timeout_s(properties.get("timeout")))
+    except urllib.error.HTTPError as error:
+        run.output.append(_answered(began, error.code, error.read(MAX_SHOWN_BYTES)))
+        raise
+    with answer:
+        run.output.append(_answered(began, answer.status, answer.read(MAX_SHOWN_BYTES)))
+
+
+def _answered(began: float, status: int, body: bytes) -> str:
+    took_ms = (time.perf_counter() - began) * 1000
+    return f"\nRequest duration: {took_ms:.3f}ms\n\nResponse:\n{status}\n{body.decode(errors='replace')}"
 
 
 def parse_timeout_s(text: object) -> float:

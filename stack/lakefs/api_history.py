@@ -70,7 +70,8 @@ async def find_merge_base(request: web.Request) -> web.Response:
         source = service.references.resolve(info["repository"], info["source"]).commit
         destination = service.references.resolve(info["repository"], info["destination"]).commit
         base = service.history.merge_base(info["repository"], source, destination)
-        ids = {"source_commit_id": source.id, "destination_commit_id": destination.id}
+        # The real server names the two the other way round than one would think.
+        ids = {"source_commit_id": destination.id, "destination_commit_id": source.id}
         return {**ids, "base_commit_id": base.id}
 
     return web.json_response(await service.run(find))

@@ -21,7 +21,7 @@ from stack.lakefs.bodies import Body
 from stack.lakefs.entries import Entry
 from stack.lakefs.objects import Condition, Listed
 from stack.lakefs.service import Service
-from stack.lakefs.transfer import send_object, write_condition
+from stack.lakefs.transfer import read_condition_status, send_object, write_condition
 
 META_HEADER = "x-lakefs-meta-"
 MAX_DELETE = 1000
@@ -124,7 +124,9 @@ async def read(request: web.Request) -> web.StreamResponse:
     """Answer an object's bytes (GET) or headers (HEAD)."""
     service, info = request.app[SERVICE], request.match_info
     entry = await service.run(service.objects.get, info["repository"], info["ref"], path_of(request))
-    return await send_object(request, service, entry, {"X-Content-Type-Options": "nosniff"})
+    # The gateway knows no conditions on reads, the API does.
+    status = read_condition_status(request, entry)
+    return await send_object(request, service, entry, {"X-Content-Type-Options": "nosniff"}, status)
 
 
 async def stat(request: web.Request) -> web.Response:

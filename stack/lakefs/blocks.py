@@ -21,8 +21,8 @@ class BlockStore(Protocol):
     place: str
     temporary: Path
 
-    def keep(self, temporary: Path, namespace: str) -> str:
-        """Move a complete, fsynced temporary file into the store and return its physical address."""
+    def keep(self, content: Path | bytes, namespace: str) -> str:
+        """Take a whole body into the store, from memory or as a temporary file to move; return its physical address."""
         ...
 
     def open(self, address: str, start: int) -> BinaryIO:
@@ -77,10 +77,14 @@ class LocalBlocks:
             safe = hashlib.sha256(namespace.encode()).hexdigest()
         return self._root / safe.lstrip(".") / name
 
-    def keep(self, temporary: Path, namespace: str) -> str:
-        """Move a fsynced temporary file into the store and return its address."""
+    def keep(self, content: Path | bytes, namespace: str) -> str:
+        """Sync a body, move it into the store and return its address."""
         address = f"{namespace.rstrip('/')}/{new_name()}"
         target = self._path(address)
+        temporary = content if isinstance(content, Path) else self.temporary / target.name
+        if isinstance(content, bytes):
+            temporary.write_bytes(content)
+        sync_file(temporary)
         if not target.parent.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
             sync_folder(self._root)
@@ -116,7 +120,10 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sync_file(source: BinaryIO) -> None:
-    """Flush a file to the disk itself."""
-    source.flush()
-    os.fsync(source.fileno())
+def sync_file(path: Path) -> None:
+    """Flush what was written to a file, by whatever handle, to the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -64,7 +64,9 @@ class History:
             repo, found = self._movable(repository, branch)
             if repo.is_protected(branch):
                 raise refusals.forbidden("cannot commit to protected branch", "ErrWriteToProtectedBranch")
-            run = self._actions.fire("pre-commit", _event(repo, branch, branch, new))
+            event = _event(repo, branch, branch, new)
+            self._actions.fire("prepare-commit", event)
+            run = self._actions.fire("pre-commit", event)
             with self._core.database.snapshot() as connection:
                 seen = connection.execute("SELECT max(seq) FROM staging WHERE branch = ?", (found.id,)).fetchone()[0]
                 head = self._head(connection, repository, found)
@@ -118,7 +120,7 @@ class History:
             Refusal: 404 missing, 400 dirty destination or nothing to merge, 409 conflict, 412 when a hook fails.
         """
         if request.strategy not in STRATEGIES:
-            raise refusals.bad_request("invalid merge strategy")
+            raise refusals.bad_request("argument strategy: invalid value: validation error")
         if source == destination:
             raise refusals.bad_request("source and destination branches are the same: same branch validation error")
         with self._core.lock(repository, destination), self._core.git.batch() as pending:
@@ -135,7 +137,9 @@ class History:
             try:
                 run = self._actions.fire("pre-merge", event)
             except refusals.HookFailed as error:
-                raise refusals.Refusal(412, f"update branch {destination}: {error.message}", error.code) from error
+                raise refusals.Refusal(
+                    error.status, f"update branch {destination}: {error.message}", error.code
+                ) from error
             self._advance(repository, found, commit, pending)
         self._actions.fire("post-merge", replace(event, source_ref=commit.id), run)
         return commit
@@ -254,7 +258,7 @@ class History:
         with self._core.lock(repository, branch), self._core.git.batch() as pending:
             repo, found = self._movable(repository, branch)
             if repo.is_protected(branch):
-                raise refusals.write_protected()
+                raise refusals.forbidden("protected branch", "ErrWriteToProtectedBranch")
             self._clean_head(repository, found)
             target = self._references.resolve(repository, ref).commit
             self._advance(repository, found, target, pending)

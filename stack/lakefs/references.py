@@ -185,13 +185,11 @@ class References:
         """Delete a branch and its uncommitted changes.
 
         Raises:
-            Refusal: 404 when missing, 403 for the default branch or a protected one.
+            Refusal: 404 when missing, 403 for the default branch (a protected one may go, as on the real server).
         """
         self.branch(repository.name, name)
         if name == repository.default_branch:
             raise refusals.forbidden("cannot delete repository default branch")
-        if repository.is_protected(name):
-            raise refusals.write_protected()
         with self._core.lock(repository.name, name), self._core.database.write() as connection:
             connection.execute("DELETE FROM branches WHERE repository = ? AND name = ?", (repository.name, name))
 

@@ -51,8 +51,12 @@ class NoChanges(Refusal):
 class HookFailed(Refusal):
     """A pre-event hook failed and aborted the operation."""
 
-    def __init__(self, event: str, run_id: str, reason: str) -> None:
-        super().__init__(412, f"{event} hook aborted, run id '{run_id}': {reason}", "PreconditionFailed")
+    def __init__(self, event: str, run_id: str, reasons: list[str], status: int = 412) -> None:
+        # The words of Go's multierror.
+        count = f"{len(reasons)} error{'s' if len(reasons) != 1 else ''} occurred:"
+        listed = "".join(f"\n\t* {reason}" for reason in reasons)
+        message = f"{event} hook aborted, run id '{run_id}': {count}{listed}\n\n"
+        super().__init__(status, message, "PreconditionFailed" if status == 412 else "InternalError")
 
 
 def bad_request(message: str, code: str = "BadRequest") -> Refusal:

@@ -23,8 +23,10 @@ from stack.lakefs.service import Service
 from stack.lakefs.sigv4 import UNSIGNED, Signed
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-META_HEADER = "x-amz-meta-"
+META_HEADER = "X-Amz-Meta-"
 CHECKSUM_HEADER = "x-amz-checksum-"
+# The real gateway refuses this encoding; no client of ours sends it.
+SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 # Characters XML 1.0 cannot carry: a listing that holds them needs encoding-type=url.
 NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -117,12 +119,16 @@ def encode_key(key: str) -> str:
 
 
 def user_metadata(request: web.Request) -> dict[str, str]:
-    """Return the `x-amz-meta-` headers, lower-case names without the prefix."""
-    return {
-        name.lower().removeprefix(META_HEADER): value
-        for name, value in request.headers.items()
-        if name.lower().startswith(META_HEADER)
-    }
+    """Return the `x-amz-meta-` headers, named as the real gateway stores them: prefix kept, the rest lower-case."""
+    named = ((name.lower(), value) for name, value in request.headers.items())
+    at = len(META_HEADER)
+    return {META_HEADER + name[at:]: value for name, value in named if name.startswith(META_HEADER.lower())}
+
+
+def metadata_headers(metadata: dict[str, str]) -> dict[str, str]:
+    """Return the headers of an object's metadata: of what came by the gateway, each word capitalised, as Go does."""
+    words = {name: name.split("-") for name in metadata if name.startswith(META_HEADER)}
+    return {"-".join(part[:1].upper() + part[1:] for part in parts): metadata[name] for name, parts in words.items()}
 
 
 def content_type(request: web.Request) -> str:
@@ -137,6 +143,8 @@ async def receive(call: Call) -> Body:
         Refusal: 400 BadDigest, XAmzContentSHA256Mismatch or InvalidDigest; 403 for a wrong chunk signature.
     """
     payload = call.signed.payload
+    if payload == SIGNED_TRAILER:
+        raise refusals.forbidden("Access Denied.")
     source: AsyncIterator[bytes] = call.request.content.iter_any()
     reader = ChunkedReader(call.request.content, call.signed) if is_streaming(payload) else None
     if reader is not None:
@@ -148,7 +156,10 @@ async def receive(call: Call) -> Body:
     body = Body(call.service.core.blocks, list(checks.values()))
     try:
         await body.receive(source, call.service.data_pool)
-        await call.service.run(body.finish)
+        if body.is_small:
+            body.finish()
+        else:
+            await call.service.run(body.finish)
         _verify(call, body, checks, reader.trailers if reader else {})
     except BaseException:
         body.discard()

@@ -93,9 +93,11 @@ async def _rows(call: Call, after: str, amount: int) -> tuple[list[Listed], bool
             amount=amount,
         )
     except refusals.Refusal as error:
-        # A missing branch lists as empty, as in the real gateway.
         if error.status != 404:
             raise
+        # The real gateway lists a missing branch as empty in version 1, and refuses it in version 2.
+        if call.query.get("list-type") == "2":
+            raise refusals.bad_request("400 BadRequest") from error
         return [], False
     return [Listed(f"{ref}/{row.path}", row.entry) for row in rows], has_more
 

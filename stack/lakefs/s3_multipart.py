@@ -8,8 +8,8 @@ from stack.lakefs import refusals
 from stack.lakefs.bodies import Body
 from stack.lakefs.multipart import Upload
 from stack.lakefs.s3_common import Call, content_type, receive, timestamp, user_metadata, xml_answer
-from stack.lakefs.s3_objects import check_source, copy_source, read_xml
-from stack.lakefs.transfer import parse_range, write_condition
+from stack.lakefs.s3_objects import copy_source, create_condition, read_xml
+from stack.lakefs.transfer import parse_range
 
 
 async def _upload(call: Call) -> Upload:
@@ -49,7 +49,6 @@ async def put_part(call: Call) -> web.StreamResponse:
 async def _copied(call: Call) -> Body:
     service = call.service
     entry = await service.run(service.objects.get, *copy_source(call))
-    check_source(call, entry)
     chosen = parse_range(call.request.headers.get("x-amz-copy-source-range"), entry.size)
     start, length = chosen or (0, entry.size)
     body = Body(service.core.blocks)
@@ -76,7 +75,7 @@ async def complete(call: Call) -> web.StreamResponse:
         if not (text.isascii() and text.isdigit()):
             raise refusals.bad_request("A part lacks its number.", "MalformedXML")
         wanted.append((int(text), (element.findtext("ETag") or "").strip('"')))
-    entry = await service.run(service.multipart.complete, upload, wanted, write_condition(call.request))
+    entry = await service.run(service.multipart.complete, upload, wanted, create_condition(call.request))
     answer = {
         "Location": f"{call.request.url.origin()}/{call.bucket}/{call.key}",
         "Bucket": call.bucket,

@@ -9,11 +9,12 @@ from aiohttp import web
 from stack.lakefs import refusals
 from stack.lakefs.api_objects import copy_entry, store
 from stack.lakefs.entries import Entry
+from stack.lakefs.objects import Condition
 from stack.lakefs.s3_common import (
-    META_HEADER,
     Call,
     content_type,
     decode_key,
+    metadata_headers,
     receive,
     timestamp,
     user_metadata,
@@ -35,8 +36,7 @@ async def read(call: Call) -> web.StreamResponse:
         if error.status == 404:
             raise refusals.not_found("The specified key does not exist.", "NoSuchKey") from error
         raise
-    extra = {META_HEADER + name: value for name, value in entry.metadata.items()}
-    return await send_object(call.request, service, entry, extra)
+    return await send_object(call.request, service, entry, metadata_headers(entry.metadata))
 
 
 async def put(call: Call) -> web.StreamResponse:
@@ -45,8 +45,8 @@ async def put(call: Call) -> web.StreamResponse:
     await service.run(service.objects.check_writable, call.bucket, call.ref)
     if "x-amz-copy-source" in request.headers:
         return await _copy(call)
-    condition = write_condition(request)
-    if condition and request.headers.get("If-None-Match"):
+    condition = create_condition(request)
+    if condition:
         condition(await service.run(service.objects.find, call.bucket, call.ref, call.path))
     body = await receive(call)
     try:
@@ -56,6 +56,18 @@ async def put(call: Call) -> web.StreamResponse:
     finally:
         body.discard()
     return web.Response(headers={"ETag": etag(stored)})
+
+
+def create_condition(request: web.Request) -> Condition | None:
+    """Return the condition of `If-None-Match: *`; the only one the real gateway knows.
+
+    Raises:
+        Refusal: 501 for any other condition.
+    """
+    if "If-Match" in request.headers or request.headers.get("If-None-Match", "*").strip() != "*":
+        message = "A header you provided implies functionality that is not implemented"
+        raise refusals.Refusal(501, message, "NotImplemented")
+    return write_condition(request)
 
 
 def copy_source(call: Call) -> tuple[str, str, str]:
@@ -72,28 +84,12 @@ def copy_source(call: Call) -> tuple[str, str, str]:
     return parts[0], parts[1], parts[2]
 
 
-def check_source(call: Call, entry: Entry) -> None:
-    """Check the copy conditions.
-
-    Raises:
-        Refusal: 412.
-    """
-    headers = call.request.headers
-    match = headers.get("x-amz-copy-source-if-match")
-    none_match = headers.get("x-amz-copy-source-if-none-match")
-    if match is not None and match.strip('"') not in ("*", entry.checksum):
-        raise refusals.precondition_failed("Precondition failed")
-    if none_match is not None and none_match.strip('"') in ("*", entry.checksum):
-        raise refusals.precondition_failed("Precondition failed")
-
-
 async def _copy(call: Call) -> web.StreamResponse:
     service, source = call.service, copy_source(call)
     replaces = call.request.headers.get("x-amz-metadata-directive", "COPY").upper() == "REPLACE"
     found = await service.run(service.objects.find, *source)
     if found is None:
         raise refusals.not_found("The specified key does not exist.", "NoSuchKey")
-    check_source(call, found)
     target = (call.bucket, call.ref, call.path)
     metadata = user_metadata(call.request) if replaces else None
     entry = await service.run(copy_entry, service, source, target, metadata)

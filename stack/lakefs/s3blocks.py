@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stack.lakefs.blocks import clear_folder, new_name
 from tickhouse.errors import ConfigurationError
+
+# Uploads run in worker threads already.
+_TRANSFER = TransferConfig(use_threads=False)
 
 
 class _RangeReader(io.RawIOBase):
@@ -52,7 +57,13 @@ class S3Blocks:
         self._bucket = bucket
         # Without the address: the same store may be reached by another one.
         self.place = f"s3 bucket {bucket}"
-        settings = Config(s3={"addressing_style": "path"}, retries={"mode": "standard"}, max_pool_connections=16)
+        settings = Config(
+            s3={"addressing_style": "path"},
+            retries={"mode": "standard"},
+            max_pool_connections=16,
+            # The signature covers the body already.
+            request_checksum_calculation="when_required",
+        )
         self._client = boto3.client("s3", endpoint_url=endpoint, config=settings, region_name="us-east-1")
         try:
             self._client.head_bucket(Bucket=bucket)
@@ -66,14 +77,18 @@ class S3Blocks:
     def _key(self, address: str) -> str:
         return address.partition("://")[2] or address
 
-    def keep(self, temporary: Path, namespace: str) -> str:
-        """Move a fsynced temporary file into the store and return its address."""
+    def keep(self, content: Path | bytes, namespace: str) -> str:
+        """Put a body into the store and return its address."""
         address = f"{namespace.rstrip('/')}/{new_name()}"
         try:
-            self._client.upload_file(str(temporary), self._bucket, self._key(address))
-        except (BotoCoreError, ClientError) as error:
+            if isinstance(content, bytes):
+                self._client.put_object(Bucket=self._bucket, Key=self._key(address), Body=content)
+            else:
+                self._client.upload_file(str(content), self._bucket, self._key(address), Config=_TRANSFER)
+        except (BotoCoreError, ClientError, S3UploadFailedError) as error:
             raise OSError(f"the block store refused a block: {error}") from error
-        temporary.unlink()
+        if isinstance(content, Path):
+            content.unlink()
         return address
 
     def open(self, address: str, start: int) -> BinaryIO:

@@ -41,12 +41,6 @@ class Signed:
         lines = ["AWS4-HMAC-SHA256-PAYLOAD", self.date, self.scope, previous, EMPTY_SHA256, data_sha256]
         return _hex_hmac(self.signing_key, "\n".join(lines))
 
-    def trailer_signature(self, previous: str, trailers: bytes) -> str:
-        """Return the signature of the trailing headers."""
-        digest = hashlib.sha256(trailers).hexdigest()
-        lines = ["AWS4-HMAC-SHA256-TRAILER", self.date, self.scope, previous, digest]
-        return _hex_hmac(self.signing_key, "\n".join(lines))
-
 
 @dataclass(frozen=True)
 class Request:
@@ -130,10 +124,10 @@ def _from_header(headers: Mapping[str, str], query: list[tuple[str, str]], now: 
     if not scheme:
         raise refusals.forbidden("Access Denied.")
     if scheme != ALGORITHM:
-        raise refusals.bad_request("Please use AWS4-HMAC-SHA256.", "InvalidRequest")
+        raise _missing_fields() if scheme == "AWS" else refusals.forbidden("Access Denied.")
     fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     if not {"Credential", "SignedHeaders", "Signature"} <= fields.keys():
-        raise refusals.bad_request("The authorization header is malformed.", "AuthorizationHeaderMalformed")
+        raise _missing_fields()
     access_key_id, scope = _scope_parts(fields["Credential"])
     date = headers.get("X-Amz-Date", "")
     if abs(_instant(date) - now) > MAX_SKEW:
@@ -144,6 +138,10 @@ def _from_header(headers: Mapping[str, str], query: list[tuple[str, str]], now: 
     signed_headers = tuple(fields["SignedHeaders"].split(";"))
     payload = headers.get("X-Amz-Content-Sha256", UNSIGNED)
     return _Claim(access_key_id, scope, signed_headers, fields["Signature"], date, payload, query)
+
+
+def _missing_fields() -> refusals.Refusal:
+    return refusals.bad_request("Missing fields in request.", "MissingFields")
 
 
 def _presigned(query: list[tuple[str, str]], now: datetime) -> _Claim:

@@ -84,12 +84,12 @@ def read_condition_status(request: web.Request, entry: Entry) -> int:
 
 
 async def send_object(
-    request: web.Request, service: Service, entry: Entry, extra: dict[str, str]
+    request: web.Request, service: Service, entry: Entry, extra: dict[str, str], status: int = 200
 ) -> web.StreamResponse:
-    """Answer GET or HEAD of an object.
+    """Answer GET or HEAD of an object; with status 304 its headers alone.
 
     Raises:
-        Refusal: 412 or 416.
+        Refusal: 416.
     """
     headers = {
         "ETag": etag(entry),
@@ -97,7 +97,6 @@ async def send_object(
         "Accept-Ranges": "bytes",
         **extra,
     }
-    status = read_condition_status(request, entry)
     if status == 304:
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = entry.content_type or "application/octet-stream"

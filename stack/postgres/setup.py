@@ -28,9 +28,12 @@ ROLES = {
     "tickhouse_stream": "postgres_stream_password",
     "tickhouse_batch": "postgres_batch_password",
     "tickhouse_reader": "postgres_reader_password",
+    "tickhouse_operator": "postgres_operator_password",
     "airflow": "postgres_airflow_password",
 }
 DATABASES = {"tickhouse": "tickhouse_owner", "airflow": "airflow"}
+
+_CONNECT = sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE tickhouse TO {}")
 
 # Any number, the same in every process: two `up` must not apply one migration twice.
 MIGRATION_LOCK = 7_411_001
@@ -87,9 +90,8 @@ def create_roles_and_databases(context: ServiceContext) -> None:
             _create_role(connection, role, getattr(context.settings, field).get_secret_value())
         for database, owner in DATABASES.items():
             _create_database(connection, database, owner)
-        # At every start: a role that came with a later version must get in as well.
-        users = "tickhouse_stream, tickhouse_batch, tickhouse_reader"
-        connection.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE tickhouse TO {users}")
+        for role in ROLES.keys() - set(DATABASES.values()):  # each time: a role may be newer than its database
+            connection.execute(_CONNECT.format(sql.Identifier(role)))
 
 
 def migrate(context: ServiceContext) -> None:

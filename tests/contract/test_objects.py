@@ -170,11 +170,9 @@ def test_head_object(endpoint: Endpoint, repo: lakefs.Repository, main: lakefs.B
 
 
 def test_conditional_get(endpoint: Endpoint, repo: lakefs.Repository, main: lakefs.Branch) -> None:
-    if not endpoint.is_standin:
-        pytest.skip("If-None-Match on the API's GET is newer than the oldest server we would test")
     main.object("f").upload(b"12345")
     path = f"/repositories/{repo.id}/refs/main/objects?path=f"
-    tag = call_api(endpoint, "GET", path)[2]["ETag"]
+    tag = {name.lower(): value for name, value in call_api(endpoint, "GET", path)[2].items()}["etag"]
     assert call_api(endpoint, "GET", path, headers={"If-None-Match": tag})[0] == 304
     assert call_api(endpoint, "GET", path, headers={"If-None-Match": '"other"'})[0] == 200
 

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def demo(
+        profile: Annotated[str, typer.Option(help="core, or sinks: its stores are filled and weighed, too.")] = "core",
         json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     ) -> None:
         """Start everything, play a synthetic market with faults through it, and weigh every store."""
@@ -28,7 +29,7 @@ def register(app: typer.Typer) -> None:
         from tickhouse.settings import load_settings
 
         screen = console()
-        outcome = Demo(screen, Progress()).run()
+        outcome = Demo(screen, Progress(), profile).run()
         show(outcome.report, screen)
         if not outcome.report.ok:
             raise failure(outcome.report)

@@ -107,6 +107,20 @@ def _add_moves(lake: typer.Typer) -> None:
         made = rollback(load_settings(), to)
         _show([{"branch": "main", "commit": made}], json, ("branch", "commit"))
 
+    @lake.command()
+    def export(
+        ref: Annotated[str, typer.Argument(help="Branch, tag or commit.")] = "main",
+        json: Json = False,
+    ) -> None:
+        """Copy silver and gold of a reference to HDFS, at /lake/COMMIT; done once a commit."""
+        from dataclasses import asdict
+
+        from tickhouse.lake.export import export
+        from tickhouse.settings import load_settings
+
+        row = asdict(export(load_settings(), ref))
+        _show([row], json, ("path", "files", "size_bytes"))
+
 
 def _add_reads(lake: typer.Typer) -> None:
     @lake.command()

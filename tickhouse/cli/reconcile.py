@@ -18,7 +18,11 @@ def register(app: typer.Typer) -> None:
     def reconcile(
         *,
         store: Annotated[
-            list[str] | None, typer.Option(help="Only this store: kafka, enriched, lake, postgres, redis.")
+            list[str] | None,
+            typer.Option(
+                help="Only this store: kafka, enriched, lake, postgres, redis, mongodb, mongodb-raw, elasticsearch, "
+                "cassandra."
+            ),
         ] = None,
         ref: Annotated[str, typer.Option(help="Branch, tag or commit of the lake.")] = "ingest",
         gold: Annotated[str, typer.Option(help="Hold the gold candles of this ref against the truth, too.")] = "",
@@ -28,11 +32,11 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Weigh offered = delivered + rejected + known duplicates in every store; exit code 7 when it does not hold."""
         from tickhouse.cli._show import console, print_json
-        from tickhouse.reconcile.run import STORES, Options, reconcile
+        from tickhouse.reconcile.run import Options, reconcile
         from tickhouse.reconcile.show import show
         from tickhouse.settings import load_settings
 
-        options = Options(tuple(store) if store else STORES, ref, examples, gold)
+        options = Options(tuple(store or ()), ref, examples, gold)
         errors = console()
         with errors.status("reconciling") as status:
             report = reconcile(load_settings(), options, status.update, wait)

@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
         json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     ) -> None:
         """Start every service of a profile, in order, and wait until each answers. What runs is left alone."""
+        from stack.engine import status
         from stack.engine import up as bring_up
         from tickhouse.cli._show import Progress, print_json
         from tickhouse.settings import home, ports
@@ -24,5 +25,9 @@ def register(app: typer.Typer) -> None:
         with Progress() as progress:
             started = bring_up(profile, service, report=progress)
         if json:
-            services = [{"name": one.service, "state": one.state, "seconds": one.seconds} for one in started]
+            used = {one.name: one.memory_mb for one in status()}
+            services = [
+                {"name": one.service, "state": one.state, "seconds": one.seconds, "memory_mb": used[one.service]}
+                for one in started
+            ]
             print_json({"home": str(home()), "services": services, "ports": ports()})

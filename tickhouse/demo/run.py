@@ -66,10 +66,12 @@ class Demo:
     Args:
         console: Where progress goes.
         progress: Takes the engine's messages.
+        profile: What to start beside exchange and producer: core, or core and more.
     """
 
-    def __init__(self, console: Console, progress: Any) -> None:
+    def __init__(self, console: Console, progress: Any, profile: str = "core") -> None:
         self._console = console
+        self._profile = profile
         self._progress = progress
         self._seconds: dict[str, float] = {}
 
@@ -84,7 +86,7 @@ class Demo:
         with self._step("remove the earlier demo"):
             clear(home())
         with self._step("start the servers"), self._progress:
-            up("core", report=self._progress)
+            up(self._profile, report=self._progress)
         settings = load_settings()
         (home() / MARK).write_text(json.dumps({"started_at": time.time()}))
         with self._step("wait for Airflow's streaming job"):

@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 
+from stack.engine.enabled import SINKS, enabled_sinks
 from tickhouse.errors import ConfigurationError, StoreUnavailable
-from tickhouse.explain import places
+from tickhouse.explain import places, sinks
 from tickhouse.explain.places import Say
 from tickhouse.reconcile import lake, latest, postgres
 from tickhouse.reconcile.avro import Decoder, registry_fetch
@@ -33,7 +34,8 @@ class Explanation:
         """Return whether any system knows the event."""
         answers = self.systems
         ledger = answers.get("ledger") or {}
-        known = [answers.get(name) for name in ("kafka", "enriched", "lake", "dlq.producer")]
+        asked = ("kafka", "enriched", "lake", "dlq.producer", *SINKS)
+        known = [answers.get(name) for name in asked]
         known += [ledger.get("seen_by"), ledger.get("gaps"), (answers.get("postgres") or {}).get("is_applied")]
         return any(known) or bool((answers.get("redis") or {}).get("is_latest"))
 
@@ -48,7 +50,7 @@ class Explanation:
 
 
 def explain(settings: Settings, event: str, ref: str, say: Say) -> Explanation:
-    """Follow an event through Kafka, lake, PostgreSQL, Redis, dead letters and gap ledger.
+    """Follow an event through Kafka, lake, PostgreSQL, Redis, enabled sinks, dead letters and gap ledger.
 
     Args:
         settings: Addresses.
@@ -75,6 +77,7 @@ def explain(settings: Settings, event: str, ref: str, say: Say) -> Explanation:
     if key.stream in TRADE_STREAMS:
         _ask(answer, "postgres", lambda: _postgres(settings, key, number, answer), say)
         _ask(answer, "redis", lambda: places.redis_state(latest.read(settings.redis_dsn()), key, event), say)
+    _ask_sinks(answer, settings, key, say)
     return answer
 
 
@@ -96,6 +99,24 @@ def _ask(answer: Explanation, name: str, question: Callable[[], Any], say: Say) 
         answer.systems[name] = question()
     except StoreUnavailable as error:
         answer.unavailable[name] = error.message
+
+
+def _ask_sinks(answer: Explanation, settings: Settings, key: StreamKey, say: Say) -> None:
+    enabled, event = enabled_sinks(settings), answer.event_id
+    if "elasticsearch" in enabled:
+        _ask(answer, "elasticsearch", lambda: sinks.elasticsearch_documents(settings, event), say)
+    if key.stream not in TRADE_STREAMS:
+        return
+    if "mongodb" in enabled:
+        _ask(answer, "mongodb", lambda: sinks.mongodb_documents(settings, event), say)
+    if "cassandra" in enabled:
+        _ask(answer, "cassandra", lambda: sinks.cassandra_rows(settings, key, event, _time_us(answer)), say)
+
+
+def _time_us(answer: Explanation) -> int | None:
+    """Return the trade time by Kafka, else by a store that was asked before."""
+    known = [*(answer.systems.get("kafka") or []), *(answer.systems.get("mongodb") or [])]
+    return next((one["trade_time_us"] for one in known if "trade_time_us" in one), None)
 
 
 def _lake(settings: Settings, ref: str, key: StreamKey, answer: Explanation, say: Say) -> list[dict[str, Any]]:

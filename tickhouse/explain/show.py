@@ -47,6 +47,10 @@ def _row(name: str, row: dict[str, Any]) -> str:
         return (
             f"rejected, {row.get('reason')}: {row.get('detail')} (from {row.get('position')}, offset {row['offset']})"
         )
+    if "place" in row:
+        return f"{row['place']}: " + " ".join(
+            str(row[part]) for part in ("side", "qty", "price", "trade_time") if part in row
+        )
     figures = " ".join(str(row[part]) for part in ("side", "qty", "price", "trade_time") if part in row)
     return f"{row['topic']} partition {row['partition']} offset {row['offset']}: {figures}"
 

@@ -53,6 +53,20 @@ def load(published: Mapping[str, Any]) -> dict[str, int]:
     return serving.load(load_settings(), published["commit_id"])
 
 
+def export(published: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the merge's silver and gold to HDFS; return where to.
+
+    Raises:
+        AirflowSkipException: HDFS is not where the batch's output goes (LAKE_STORE).
+    """
+    settings = load_settings()
+    if settings.lake_store != "hdfs":
+        raise AirflowSkipException(f"LAKE_STORE is {settings.lake_store}.")
+    from tickhouse.lake.export import export as copy
+
+    return asdict(copy(settings, published["commit_id"]))
+
+
 def announce(params: Mapping[str, Any], dag_run: Any) -> None:
     """Send word that the run failed, with the report of a failed audit."""
     settings = load_settings()

@@ -61,6 +61,17 @@ class Topics:
         """Close the connection."""
         self._consumer.close()
 
+    def names(self) -> list[str]:
+        """Return the names of all topics.
+
+        Raises:
+            StoreUnavailable: The broker does not answer.
+        """
+        try:
+            return sorted(self._consumer.list_topics(timeout=_METADATA_S).topics)
+        except KafkaException as error:
+            raise self._unavailable("any", str(error.args[0])) from error
+
     def ends(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return, for each partition, its first offset and the one after its last.
 

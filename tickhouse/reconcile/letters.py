@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tickhouse.reconcile.kafka import Record
@@ -97,15 +97,30 @@ def _compare_key(key: str, rejections: list[Rejection], found: list[str], verdic
         verdict.blame("mismatch", key, f"expected reason {', '.join(wanted_reasons)}, was {', '.join(other)}")
 
 
-def compare_broken(letters: Letters, broken: Iterable[Broken], verdict: Verdict) -> None:
-    """Hold `dlq.spark` against the records that the checker itself could not decode."""
+def compare_broken(
+    letters: Letters, broken: Iterable[Broken], verdict: Verdict, sent_again: Callable[[], frozenset[str]]
+) -> None:
+    """Hold `dlq.spark` against the records that the checker itself could not decode.
+
+    Args:
+        letters: What the topic holds.
+        broken: Records that do not decode today.
+        verdict: Receives counts and faults.
+        sent_again: Returns the keys of letters that were sent again; asked when a letter's record decodes today, as it
+            may after its cause was mended.
+    """
     wanted = {one.dead_letter_key: one for one in broken}
     verdict.count, verdict.distinct, verdict.known_duplicates = letters.rows, letters.distinct, letters.repeats
     verdict.delivered = len(wanted.keys() & letters.reasons.keys())
     for key in sorted(wanted.keys() - letters.reasons.keys()):
         verdict.blame("missing", key, f"{wanted[key].reason}, no dead letter")
-    for key in sorted(letters.reasons.keys() - wanted.keys()):
-        verdict.blame("mismatch", key, f"the record decodes, yet it is a dead letter ({letters.details[key]})")
+    decodes = sorted(letters.reasons.keys() - wanted.keys())
+    mended = sent_again() if decodes else frozenset()
+    if mended.intersection(decodes):
+        verdict.notes.append(f"{len(mended.intersection(decodes)):,} letters were sent again and decode by now")
+    for key in decodes:
+        if key not in mended:
+            verdict.blame("mismatch", key, f"the record decodes, yet it is a dead letter ({letters.details[key]})")
     for key in sorted(wanted.keys() & letters.reasons.keys()):
         if letters.reasons[key] != [wanted[key].reason]:
             verdict.blame("mismatch", key, f"expected reason {wanted[key].reason}, was {letters.reasons[key]}")

@@ -54,6 +54,14 @@ def bars(connection: psycopg.Connection[Any]) -> Iterator[Bar]:
             yield bar_of_row(row)
 
 
+def redriven(connection: psycopg.Connection[Any], topic: str) -> set[tuple[int, int]]:
+    """Return partition and offset of the dead letters of a topic that were sent again."""
+    rows = connection.execute(
+        "SELECT letter_partition, letter_offset FROM audit.redrives WHERE letter_topic = %s AND state = 'sent'", [topic]
+    )
+    return {(partition, offset) for partition, offset in rows}
+
+
 def bar_of_row(row: tuple[Any, ...]) -> Bar:
     """Return the bar in a row of the query."""
     numbers = (_unscaled(value, places) for value, places in zip(row[4:], _PLACES, strict=True))

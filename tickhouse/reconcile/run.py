@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
+from stack.engine.enabled import enabled_sinks
 from tickhouse.errors import ConfigurationError, StoreUnavailable
 from tickhouse.reconcile import base as bases
-from tickhouse.reconcile import gold, lake
+from tickhouse.reconcile import gold, lake, sinks
 from tickhouse.reconcile.avro import Decoder, registry_fetch
 from tickhouse.reconcile.base import TICKS, TRADES, Base
 from tickhouse.reconcile.kafka import Ends, Topics
@@ -34,7 +35,9 @@ from tickhouse.reconcile.truth import Truth, load_files
 from tickhouse.reconcile.verdict import Verdict
 from tickhouse.settings import Settings
 
+# Those of profile core; what profile sinks adds takes part when it is enabled.
 STORES = ("kafka", "enriched", "lake", "postgres", "redis")
+SINKS = tuple(name for names in sinks.STORES_OF.values() for name in names)
 # Between two looks of --wait: Spark's lake trigger is 10 s and more, so looking more often would only cost CPU.
 PAUSE_S = 3.0
 
@@ -43,20 +46,21 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What to check: stores by name (all by default), the lake's ref, how many examples of each fault.
+    """What to check: stores by name (all enabled ones by default), the lake's ref, how many examples of each fault.
 
     `gold` names a ref whose gold candles are held against the truth as well.
     """
 
-    stores: tuple[str, ...] = STORES
+    stores: tuple[str, ...] = ()
     ref: str = "ingest"
     limit: int = 5
     gold: str = ""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.stores if name not in STORES]
+        known = STORES + SINKS
+        unknown = [name for name in self.stores if name not in known]
         if unknown:
-            raise ConfigurationError(f"Expected stores of {', '.join(STORES)}, was {', '.join(unknown)}.")
+            raise ConfigurationError(f"Expected stores of {', '.join(known)}, was {', '.join(unknown)}.")
 
 
 @dataclass
@@ -77,7 +81,8 @@ class Clients:
             "postgres": lambda: PostgresStore(self.settings.database_dsn("reader")),
             "redis": lambda: RedisStore(self.settings.redis_dsn()),
         }
-        return [make() for name, make in makers.items() if name in options.stores]
+        found = [make() for name, make in makers.items() if name in options.stores]
+        return found + [store for name, store in sinks.stores(self.settings).items() if name in options.stores]
 
 
 @contextmanager
@@ -116,6 +121,7 @@ def reconcile(settings: Settings, options: Options, say: Say, wait_s: float = 0.
         StoreUnavailable: A store did not answer until the end; the message names it.
     """
     deadline = time.monotonic() + wait_s
+    options = options if options.stores else replace(options, stores=enabled_stores(settings))
     say("reading what the exchange offered")
     with connected(settings) as clients:
         while True:
@@ -129,6 +135,11 @@ def reconcile(settings: Settings, options: Options, say: Say, wait_s: float = 0.
                     raise
                 say(f"{error.message} Looking again for {deadline - time.monotonic():.0f} s")
             time.sleep(min(PAUSE_S, max(0.0, deadline - time.monotonic())))
+
+
+def enabled_stores(settings: Settings) -> tuple[str, ...]:
+    """Return the stores that should hold every event in this home."""
+    return STORES + tuple(name for store in enabled_sinks(settings) for name in sinks.STORES_OF[store])
 
 
 def look(clients: Clients, options: Options, say: Say) -> Report:
@@ -150,9 +161,11 @@ def _checks(clients: Clients, options: Options, judged: Judged) -> dict[str, Ver
     if "lake" in options.stores:
         store = lake.connect(clients.settings, options.ref)
         checks["lake ticks"] = check_lake_ticks(store, ids, clients.first_ends[TICKS], judged)
+    if "elasticsearch" in options.stores:
+        checks["search ticks"] = sinks.check_search_ticks(clients.settings, ids, options.limit)
     checks["dlq.producer"] = check_dead_letters(judged)
     if "enriched" in options.stores or "lake" in options.stores:
-        checks["dlq.spark"] = check_broken(clients.topics, judged)
+        checks["dlq.spark"] = check_broken(clients.topics, judged, clients.settings.database_dsn("reader"))
     checks["ledger"] = Verdict("ledger", limit=options.limit)
     bases.check_ledger(judged.base, judged.truth, checks["ledger"])
     if options.gold:

@@ -237,9 +237,24 @@ def check_dead_letters(judged: Judged) -> Verdict:
     return verdict
 
 
-def check_broken(topics: Topics, judged: Judged) -> Verdict:
-    """Hold dlq.spark against the records that cannot be decoded."""
+def check_broken(topics: Topics, judged: Judged, dsn: str) -> Verdict:
+    """Hold dlq.spark against the records that cannot be decoded.
+
+    Args:
+        topics: Kafka.
+        judged: The records.
+        dsn: PostgreSQL, to be asked which letters were sent again if that matters.
+    """
     verdict = Verdict("dlq.spark", limit=judged.limit)
-    found = letters.read(topics.scan("dlq.spark"))
-    letters.compare_broken(found, [*judged.base.broken, *judged.broken_ticks], verdict)
+    records = list(topics.scan("dlq.spark"))
+
+    def sent_again() -> frozenset[str]:
+        with postgres.connected(dsn) as connection:
+            places = postgres.redriven(connection, "dlq.spark")
+        return frozenset(
+            (record.key or b"").decode("utf-8", "replace") for record in records if record.place[1:] in places
+        )
+
+    broken = [*judged.base.broken, *judged.broken_ticks]
+    letters.compare_broken(letters.read(records), broken, verdict, sent_again)
     return verdict

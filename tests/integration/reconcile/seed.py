@@ -36,6 +36,7 @@ from tickhouse.reconcile.postgres import _PLACES
 from tickhouse.settings import Settings, home
 
 Rows = list[Trade]
+HOUR_US = 3_600_000_000
 TOPICS = ("crypto.trades", "crypto.trades.enriched", "crypto.ticks", "dlq.producer", "dlq.spark")
 
 
@@ -147,6 +148,10 @@ class Seeder:
     def _note(self, one: Trade, _error: object, message: Any) -> None:
         self.places[one.event_id] = (message.partition(), message.offset())
 
+    def flush(self) -> None:
+        """Wait until Kafka has all that was sent."""
+        self._producer.flush(30)
+
     def dead_letter(self, key: str, reason: str) -> None:
         headers = {"reason": reason, "detail": "by hand", "source": "ARCHIVE", "position": f"offered.jsonl:{key}"}
         self._producer.produce("dlq.producer", b"raw", key.encode(), headers=list(headers.items()))
@@ -180,7 +185,7 @@ class Seeder:
         more = {
             "base": base, "quote": quote, "pair": f"{base}-{quote}", "is_sentinel": one.is_sentinel,
             "quote_qty": Decimal(plain(one.price * one.qty, 16)), "minute": epoch(one.minute_us),
-            "bucket": epoch(one.minute_us),
+            "bucket": epoch(one.time_us - one.time_us % HOUR_US),
         }  # fmt: skip
         return self._framed("crypto.trades.enriched", common(one) | more)
 

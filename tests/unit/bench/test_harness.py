@@ -112,8 +112,13 @@ def test_the_list_names_every_benchmark_and_its_bound(capsys):
         "frames_vs_cryptofeed": ">= 0.5",
         "spark_parquet": ">= 0.6",
         "postgres_upsert": ">= 0.6",
+        "lake_put": ">= 0.7",
         "freshness_p95_s": "<= 1",
         "burst": "<= 0",
+        "connect_mongodb": ">= 0.5",
+        "connect_elasticsearch": ">= 0.5",
+        "connect_cassandra": ">= 0.5",
+        "connect_freshness_p95_s": "<= 1",
         "nightly_candles": "<= 8",
         "audit": "<= 3",
     }

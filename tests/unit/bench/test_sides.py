@@ -34,7 +34,7 @@ def test_the_floor_writes_the_very_records_that_we_write():
     for raw in FRAMES:
         trade = parse_frame(raw.decode())
         name = f"binance:spot:{trade.symbol}:aggTrade:{trade.trade_id}"
-        ours = encoder.trades(trade.symbol, trade.stream, "WEBSOCKET")(name, trade, 10**15, raw.decode())
+        ours = encoder.trades(trade.symbol, trade.stream, "WEBSOCKET")(name, trade, 10**15, raw)
         buffer = BytesIO()
         frame = msgspec.json.decode(raw, type=produce.Frame)
         fastavro.schemaless_writer(buffer, schema, produce._record(frame.data, raw, 10**15, produce.scaled))

@@ -49,7 +49,7 @@ def test_connect_differs_in_addresses_and_folder_only() -> None:
 
     assert differing(native, properties(REPO / "compose" / "connect.properties")) == {
         *("bootstrap.servers", "listeners", "rest.advertised.host.name", "rest.advertised.port"),
-        *("value.converter.apicurio.registry.url", "plugin.path"),
+        *("value.converter.apicurio.registry.url", "plugin.path", "config.providers.secrets.param.folder"),
     }
 
 
@@ -111,3 +111,36 @@ def test_image_installs_with_the_native_installer_and_brokers_version(services: 
     assert uv
     assert uv[0] in dockerfile
     assert f"FROM {services['kafka']['image']} AS connect" in dockerfile
+
+
+def test_cassandra_differs_in_addresses_and_folders_only() -> None:
+    template = (REPO / "stack" / "cassandra" / "cassandra.yaml.j2").read_text()
+    native = yaml.safe_load(re.sub(r"\{\{ port\.\w+ \}\}", "1", template).replace("{{ data }}", "/data"))
+    composed = yaml.safe_load((REPO / "compose" / "cassandra.yaml").read_text())
+
+    assert differing(native, composed) == {
+        *("seed_provider", "storage_port", "ssl_storage_port", "rpc_address", "broadcast_rpc_address"),
+        *("native_transport_port", "data_file_directories", "commitlog_directory", "saved_caches_directory"),
+        *("hints_directory", "cdc_raw_directory"),
+    }
+
+
+def test_elasticsearch_differs_in_address_and_folders_only(services: Services) -> None:
+    template = (REPO / "stack" / "elasticsearch" / "elasticsearch.yml.j2").read_text()
+    native = {name: str(value) for name, value in yaml.safe_load(re.sub(r"\{\{.*?\}\}", "1", template)).items()}
+    composed = {name: str(value) for name, value in services["elasticsearch"]["environment"].items()}
+
+    lowered = {name: value.lower() if value in ("True", "False") else value for name, value in native.items()}
+    assert differing(lowered, composed) == {
+        *("network.host", "http.port", "transport.port", "path.data", "path.logs", "ES_JAVA_OPTS"),
+    }
+
+
+def test_sinks_have_the_versions_of_the_native_stack(services: Services) -> None:
+    from stack.elasticsearch.setup import VERSION
+
+    images = {name: one["image"].rpartition(":")[2] for name, one in services.items()}
+    cassandra = (REPO / "stack" / "cassandra" / "pom.xml").read_text()
+
+    assert images["elasticsearch"] == VERSION
+    assert f"<artifactId>cassandra-all</artifactId><version>{images['cassandra']}</version>" in cassandra

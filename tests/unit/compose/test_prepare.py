@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from compose import health
-from compose.prepare import image_secrets, write_all
-from compose.provision import prepare_folders, steps_of
+from compose.prepare import connector_secrets, image_secrets, sink_addresses, write_all
+from compose.provision import prepare_folders, sink_steps_of, steps_of
 from stack.engine.context import ServiceContext
 from stack.engine.lifecycle import catalog
 from stack.engine.secrets import GENERATORS, read_secrets
@@ -65,6 +65,7 @@ def test_each_image_gets_its_own_secrets_and_no_others() -> None:
         "redis": {"REDIS_PASSWORD"},
         "lakefs": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
         "lake-gate": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
+        "mongodb": set(),
         "airflow": {"POSTGRES_AIRFLOW_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET"},
     }
     assert files["registry"]["APICURIO_DATASOURCE_PASSWORD"] == files["postgres"]["REGISTRY_PASSWORD"]
@@ -95,7 +96,8 @@ def test_provision_runs_the_steps_of_the_native_stack() -> None:
 
 
 def test_no_provision_step_of_the_native_stack_is_forgotten() -> None:
-    composed = {step for steps in steps_of(catalog()).values() for step in steps}
+    everything = {**steps_of(catalog()), **sink_steps_of(catalog())}
+    composed = {step for steps in everything.values() for step in steps}
     native = {step for service in catalog().values() for step in service.setup.provision}
 
     assert native <= composed
@@ -134,3 +136,38 @@ def test_logins_are_where_the_composed_airflow_looks(document: dict[str, dict[st
 
     composed = document["x-airflow-environment"]["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]
     assert composed == native.replace("{{ conf }}", f"{home}/conf/airflow")
+
+
+def test_connectors_find_every_secret_they_name(tmp_path: Path) -> None:
+    import re
+
+    named = {
+        key
+        for path in (REPO / "connectors").glob("*.json")
+        for key in re.findall(r"\$\{secrets:sinks\.properties:([\w.]+)\}", path.read_text())
+    }
+    native = re.findall(r"^([\w.]+)=", (REPO / "stack" / "connect" / "sinks.properties.j2").read_text(), re.MULTILINE)
+
+    assert named
+    assert named == set(connector_secrets(SECRETS)) == set(native)
+
+
+def test_our_code_knows_of_the_sinks_only_when_they_are_wanted(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    assert read_secrets(tmp_path / "compose" / "sinks.env") == {}
+
+    write_all(tmp_path, has_sinks=True)
+    known = read_secrets(tmp_path / "secrets.env")
+    assert read_secrets(tmp_path / "compose" / "sinks.env") == sink_addresses(known)
+    assert "tickhouse_writer" in (tmp_path / "compose" / "connect" / "sinks.properties").read_text()
+
+
+def test_users_of_the_file_realm_are_hashed(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    users = (tmp_path / "compose" / "elasticsearch" / "users").read_text()
+
+    assert [line.split(":")[0] for line in users.splitlines()] == [
+        f"tickhouse_{r}" for r in ("admin", "writer", "reader")
+    ]
+    assert read_secrets(tmp_path / "secrets.env")["ELASTICSEARCH_WRITER_PASSWORD"] not in users
+    assert stat.S_IMODE((tmp_path / "compose").stat().st_mode) == 0o700

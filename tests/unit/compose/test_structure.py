@@ -29,21 +29,26 @@ PUBLISHED = {
     "airflow-scheduler": ["spark_ui"],
     "data-docs": ["data_docs"],
     "exchange": ["exchange"],
+    "mongodb": ["mongodb"],
+    "elasticsearch": ["elasticsearch"],
+    "cassandra": ["cassandra"],
 }
-ONE_SHOT = {"provision"}
+ONE_SHOT = {"provision", "provision-sinks"}
 CORE = {
     *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision", "data-docs"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
 }
 DEMO = {"exchange", "producer"}
+SINKS = {"mongodb", "elasticsearch", "cassandra", "provision-sinks"}
+NAMES = ("core", "demo", "sinks")
 PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+[A-Za-z0-9._-]*")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|FERNET|ACCESS_KEY|SQL_ALCHEMY_CONN")
 
 
 def test_services_of_each_profile(services: Services) -> None:
-    profiles = {name: {key for key, one in services.items() if name in one["profiles"]} for name in ("core", "demo")}
+    profiles = {name: {key for key, one in services.items() if name in one["profiles"]} for name in NAMES}
 
-    assert profiles == {"core": CORE, "demo": CORE | DEMO}
+    assert profiles == {"core": CORE, "demo": CORE | DEMO, "sinks": CORE | SINKS}
     assert all("full" in one["profiles"] for one in services.values())
 
 
@@ -122,7 +127,7 @@ def test_no_address_carries_a_login(services: Services) -> None:
 def test_only_our_own_code_gets_the_whole_secrets_file(services: Services) -> None:
     with_all = {name for name, one in services.items() if ".tickhouse/secrets.env" in one.get("env_file", [])}
 
-    assert with_all == {"provision", "airflow-scheduler"}
+    assert with_all == {"provision", "provision-sinks", "airflow-scheduler"}
 
 
 def test_environment_names_of_addresses_are_settings(document: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ def parsed(folder: Path) -> dict[str, Any]:
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(folder),
+        "TICKHOUSE_HOME": str(folder),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "PYTHONPATH": str(REPO),

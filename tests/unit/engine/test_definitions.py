@@ -84,6 +84,9 @@ def test_every_name_used_exists() -> None:
     for service in known.values():
         assert set(service.depends_on) <= set(known)
         assert set(service.stops_before) <= set(known)
+        for setting, by in service.depends_when.items():
+            assert setting in Settings.model_fields
+            assert {one for services in by.values() for one in services} <= set(known)
         assert set(service.ports) <= set(offsets)
         assert service.external_setting is None or service.external_setting in Settings.model_fields
 

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from stack.engine.graph import closure, in_profile, profiles, reverse, run_in_order, start_order, stop_graph
+from stack.engine.lifecycle import catalog
 from stack.engine.model import Program, Ready, Service
 from tickhouse.errors import ConfigurationError, ServiceNotReady
 
@@ -41,6 +42,24 @@ def test_a_service_comes_after_all_it_needs() -> None:
     assert start_order(graph) == ["kafka", "registry", "connect"]
 
 
+class WithMinio:
+    lake_store = "minio"
+
+
+class Local:
+    lake_store = "local"
+
+
+def test_what_a_setting_needs_is_started_only_with_it_and_always_stopped_after() -> None:
+    lake = service("lake").model_copy(update={"depends_when": {"lake_store": {"minio": ("minio",)}}})
+    known = {"lake": lake, "minio": service("minio", profile="stores")}
+
+    assert start_order(closure(known, ["lake"], WithMinio())) == ["minio", "lake"]
+    assert start_order(closure(known, ["lake"], Local())) == ["lake"]
+    assert start_order(closure(known, ["lake"])) == ["lake"]
+    assert start_order(stop_graph(known)) == ["lake", "minio"]
+
+
 def test_a_circle_is_refused_with_the_services_in_it() -> None:
     circle = {"a": service("a", "b"), "b": service("b", "a")}
 
@@ -60,6 +79,13 @@ def test_profiles_select_and_full_is_everything() -> None:
     assert profiles(CATALOG) == ["core", "demo", "full"]
     with pytest.raises(ConfigurationError, match="was 'cor'"):
         in_profile(CATALOG, "cor")
+
+
+def test_a_profile_that_is_of_use_on_the_core_only_brings_it() -> None:
+    known = catalog()
+
+    assert set(in_profile(known, "core")) < set(in_profile(known, "sinks"))
+    assert set(in_profile(known, "sinks")) - set(in_profile(known, "core")) == {"mongodb", "elasticsearch", "cassandra"}
 
 
 def test_stopping_turns_the_order_round_and_heeds_what_a_service_uses() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from stack import setup
 from stack.engine import fetch
 from stack.kafka.setup import _refuse_other_partitions
-from tickhouse.errors import ConfigurationError, PrerequisiteMissing
+from tickhouse.errors import ConfigurationError, PrerequisiteMissing, ServiceNotReady
 
 
 def test_missing_prerequisites_are_named_by_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_maven_that_is_missing_is_named(empty_cache: Path, monkeypatch: pytest.M
 
 
 def test_another_pom_is_another_folder(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(fetch, "_maven", lambda _arguments, _progress: None)
+    monkeypatch.setattr(fetch, "maven", lambda _arguments, _progress: None)
     pom = tmp_path / "pom.xml"
     pom.write_text("<project>1</project>")
     first = fetch.jar_dir(pom)
@@ -114,6 +116,40 @@ def test_another_pom_is_another_folder(empty_cache: Path, monkeypatch: pytest.Mo
 
     assert fetch.jar_dir(pom) != first
     assert fetch.jar_dir(pom).parent == empty_cache / "jars"
+
+
+def test_an_archive_keeps_what_is_a_program(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(arguments: list[str], _progress: fetch.Progress) -> None:
+        folder = next(one.split("=")[1] for one in arguments if one.startswith("-DoutputDirectory"))
+        with zipfile.ZipFile(f"{folder}/a-1.zip", "w") as container:
+            for name, mode in (("bin/run", 0o755), ("lib/a.jar", 0o644)):
+                member = zipfile.ZipInfo(name)
+                member.external_attr = mode << 16
+                container.writestr(member, "x")
+
+    monkeypatch.setattr(fetch, "maven", download)
+    folder = fetch.archive_dir("g:a:1:zip")
+
+    assert folder == empty_cache / "archives" / "a-1"
+    assert {path.name: os.access(path, os.X_OK) for path in folder.rglob("*") if path.is_file()} == {
+        "run": True,
+        "a.jar": False,
+    }
+
+
+def test_classes_are_compiled_once_and_again_when_their_text_changes(empty_cache: Path, tmp_path: Path) -> None:
+    source, libs = tmp_path / "A.java", empty_cache / "jars" / "none"
+    libs.mkdir(parents=True)
+    source.write_text("final class A {}")
+    first = fetch.class_dir([source], libs)
+    assert [path.name for path in first.iterdir()] == ["A.class"]
+    assert fetch.class_dir([source], libs) == first
+
+    source.write_text("final class A { int n; }")
+    assert fetch.class_dir([source], libs) != first
+    source.write_text("no java")
+    with pytest.raises(ServiceNotReady, match=r"A\.java"):
+        fetch.class_dir([source], libs)
 
 
 def test_another_number_of_partitions_is_refused() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -57,6 +57,7 @@ def test_wrong_faults_are_refused(values: dict[str, object]) -> None:
         one(**values)
 
 
+@settings(deadline=None)  # 4,000 hashes an example
 @given(st.integers(0, 2**63), st.floats(1, 60))
 def test_the_share_of_picked_trades_is_the_percent(seed: int, percent: float) -> None:
     picked = sum(faults.is_picked(seed, 1, nth, percent) for nth in range(4_000))

@@ -48,7 +48,7 @@ def micros(moment):
 def test_trade_round_trip(trade, market, ingest_us, raw):
     name = event_id(market, Identity(stream=trade.stream, symbol=trade.symbol, exchange_id=trade.trade_id))
     encode = Encoder(market, trade_schema_id=7, tick_schema_id=8).trades(trade.symbol, trade.stream, "REST")
-    value = encode(name, trade, ingest_us, raw)
+    value = encode(name, trade, ingest_us, raw.encode())
     assert value[:5] == b"\0\0\0\0\7"
     record = decode("trade", value)
     assert record["event_id"] == name == event_id_of(value)
@@ -64,7 +64,7 @@ def test_trade_round_trip(trade, market, ingest_us, raw):
 @given(TRADES, TIMES, TEXT)
 def test_trade_bytes_are_those_of_the_full_schema(trade, ingest_us, raw):
     value = Encoder("spot", trade_schema_id=1, tick_schema_id=2).trades(trade.symbol, trade.stream, "REST")(
-        "binance:x", trade, ingest_us, raw
+        "binance:x", trade, ingest_us, raw.encode()
     )
     buffer = BytesIO()
     fastavro.schemaless_writer(buffer, fastavro.parse_schema(load("trade")), decode("trade", value))
@@ -75,7 +75,7 @@ def test_one_encoder_serves_streams_of_different_names():
     encoder = Encoder("spot", trade_schema_id=1, tick_schema_id=2)
     trade = Trade("trade", "BTCUSDT", 1, 1, 1, b"\1", b"\1", "BUY", 10**15, 10**15)
     values = [
-        encoder.trades(symbol, "trade", "REST")("binance:x", trade, 10**15, "")
+        encoder.trades(symbol, "trade", "REST")("binance:x", trade, 10**15, b"")
         for symbol in ("BTCUSDT", "ETHUSDT", "BTCFDUSD")
     ]
     assert [decode("trade", value)["symbol"] for value in values] == ["BTCUSDT", "ETHUSDT", "BTCFDUSD"]
@@ -139,6 +139,6 @@ def test_other_keys_are_no_event_ids(text):
 
 def test_a_trade_that_ends_too_early_is_truncated():
     encode = Encoder("spot", trade_schema_id=1, tick_schema_id=2).trades("BTCUSDT", "trade", "REST")
-    value = encode("binance:x", Trade("trade", "BTCUSDT", 1, 1, 1, b"\1", b"\1", "BUY", 10**15, 10**15), 10**15, "r")
+    value = encode("binance:x", Trade("trade", "BTCUSDT", 1, 1, 1, b"\1", b"\1", "BUY", 10**15, 10**15), 10**15, b"r")
     with pytest.raises(RejectedRecord, match="truncated"):
         decode("trade", value[:-20])

@@ -242,8 +242,18 @@ def test_undecodable_records_are_in_dlq_spark_and_only_those():
         ([right, right._replace(key=b"crypto.trades-0-8")], ["mismatch"]),
     ):
         verdict = Verdict("dlq.spark")
-        letters.compare_broken(letters.read(dead), broken, verdict)
+        letters.compare_broken(letters.read(dead), broken, verdict, frozenset)
         assert [name for name, count in verdict.faults.items() if count] == faults
+
+
+def test_a_letter_that_was_sent_again_may_decode_by_now():
+    letter = message(b"x", b"crypto.trades-0-8", "dlq.spark", topic_="", reason="unknown_schema_id")
+    letter = letter._replace(headers={"topic": "crypto.trades", "reason": "unknown_schema_id"})
+    for sent, faults in ((frozenset({"crypto.trades-0-8"}), []), (frozenset({"crypto.trades-0-9"}), ["mismatch"])):
+        verdict = Verdict("dlq.spark")
+        letters.compare_broken(letters.read([letter]), [], verdict, lambda sent=sent: sent)
+        assert [name for name, count in verdict.faults.items() if count] == faults
+        assert len(verdict.notes) == 1 - len(faults)
 
 
 def test_a_ledger_entry_that_does_not_parse_is_named():

@@ -70,9 +70,11 @@ def test_files_are_named_by_event_hour_and_offsets(bucket: Bucket) -> None:
 
 def test_undecodable_records_are_covered_but_not_written(bucket: Bucket) -> None:
     files = written([slice_of([(0, 5, None), (0, 6, BEFORE), (0, 7, None)])])
-    assert [(entry["rows"], entry["first_offset"], entry["next_offset"]) for entry in files] == [(1, 5, 8)]
+    bad, good = files
+    assert (bad["path"], bad["rows"], bad["bad_rows"]) == ("", 0, 2)
+    assert (good["rows"], good["bad_rows"], good["first_offset"], good["next_offset"]) == (1, 0, 5, 8)
     only_bad = written([slice_of([(1, 3, None)])])
-    assert [(entry["path"], entry["rows"], entry["next_offset"]) for entry in only_bad] == [("", 0, 4)]
+    assert [(entry["path"], entry["bad_rows"], entry["next_offset"]) for entry in only_bad] == [("", 1, 4)]
     assert len(bucket.objects) == 1
 
 

@@ -1,0 +1,58 @@
+"""Enriched trades a second by Connect into Cassandra, against concurrent prepared inserts of the official client."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from bench.harness import Figures
+from bench.sinks import BATCH, BOUND, Side, Trade, batches, measure
+from bench.stand import Stand
+from tickhouse.stores.cassandra import connected
+
+__all__ = ["BOUND", "run"]
+
+COLUMNS = (
+    "event_id", "exchange", "market", "stream", "symbol", "trade_id", "first_trade_id", "last_trade_id", "price", "qty",
+    "side", "trade_time", "base", "quote", "pair", "quote_qty", "is_sentinel", "minute", "bucket", "trade_time_us",
+)  # fmt: skip
+
+
+def run(bench: Stand) -> Figures:
+    """Measure both sides."""
+    from cassandra.concurrent import execute_concurrent_with_args
+
+    settings = bench.up("connect", "cassandra")
+    with connected(settings, "writer") as writer, connected(settings, "reader") as reader:
+        marks = ", ".join("?" * len(COLUMNS))
+        insert = writer.prepare(f"INSERT INTO market.trades ({', '.join(COLUMNS)}) VALUES ({marks})")  # noqa: S608
+        question = reader.prepare(
+            "SELECT trade_id FROM market.trades WHERE symbol = ? AND bucket = ? AND trade_time = ? AND trade_id = ?"
+        )
+
+        def floor(prepared: list[tuple[Any, ...]]) -> None:
+            for batch in batches(prepared):
+                execute_concurrent_with_args(writer, insert, batch, concurrency=BATCH)
+
+        def has(one: Trade) -> bool:
+            key = (one["symbol"], moment(one["bucket"]), moment(one["trade_time"]), one["trade_id"])
+            return reader.execute(question, key).one() is not None
+
+        side = Side("cassandra-trades", has, lambda rows: [row(one) for one in rows], floor)
+        return measure(bench, settings, side, "connect_cassandra")
+
+
+def row(one: Trade) -> tuple[Any, ...]:
+    """Return the values that the connector would write, in the order of `COLUMNS`."""
+    found = one | {"trade_time_us": one["trade_time"]}
+    for name, places in (("price", 8), ("qty", 8), ("quote_qty", 16)):
+        found[name] = Decimal(one[name]).scaleb(-places)
+    for name in ("trade_time", "minute", "bucket"):
+        found[name] = moment(one[name])
+    return tuple(found[name] for name in COLUMNS)
+
+
+def moment(time_us: int) -> datetime:
+    """Return a time as Cassandra has it: milliseconds."""
+    return datetime.fromtimestamp(time_us // 1000 / 1000, UTC)

@@ -1,0 +1,1 @@
+"""How Cassandra is fetched, configured, started, probed and stopped."""

@@ -1,0 +1,1 @@
+"""How Elasticsearch is fetched, configured, started, probed and stopped."""

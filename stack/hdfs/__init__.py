@@ -1,0 +1,1 @@
+"""HDFS on one node: a name node and a data node."""

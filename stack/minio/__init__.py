@@ -1,0 +1,1 @@
+"""MinIO: an S3 store, the block store of the lake."""

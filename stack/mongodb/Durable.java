@@ -1,0 +1,71 @@
+import de.bwaldvogel.mongo.MongoDatabase;
+import de.bwaldvogel.mongo.backend.CursorRegistry;
+import de.bwaldvogel.mongo.backend.Index;
+import de.bwaldvogel.mongo.backend.IndexKey;
+import de.bwaldvogel.mongo.backend.KeyValue;
+import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import de.bwaldvogel.mongo.backend.h2.H2Database;
+import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.wire.message.MongoMessage;
+import io.netty.channel.Channel;
+import java.util.List;
+import org.h2.mvstore.MVMap;
+import org.h2.mvstore.MVStore;
+
+/** The H2 backend, committed before each answer (a commit without changes does nothing), with {@link Keys} in its indexes. */
+final class Durable extends H2Backend {
+  Durable(String file) {
+    super(file);
+  }
+
+  @Override
+  public Document handleMessage(MongoMessage message) {
+    Document answer = super.handleMessage(message);
+    commit();
+    return answer;
+  }
+
+  @Override
+  public Document handleCommand(Channel channel, String database, String command, Document query) {
+    Document answer = super.handleCommand(channel, database, command, query);
+    commit();
+    return answer;
+  }
+
+  @Override
+  protected MongoDatabase openOrCreateDatabase(String name) {
+    MVStore store = getMvStore();
+    // A map keeps the type with which it was opened first, so ours come before the database opens what there is.
+    store.getMapNames().stream().filter(map -> isOurs(name, map)).forEach(map -> open(store, map));
+    return new Database(name, store, getCursorRegistry());
+  }
+
+  private static boolean isOurs(String database, String map) {
+    return map.startsWith(database + ".") && !map.startsWith(database + ".system.") && map.contains("._index_");
+  }
+
+  private static void open(MVStore store, String map) {
+    store.openMap(map, new MVMap.Builder<KeyValue, Object>().keyType(new Keys()));
+  }
+
+  private static final class Database extends H2Database {
+    private final String name;
+    private final MVStore store;
+
+    Database(String name, MVStore store, CursorRegistry cursors) {
+      super(name, store, cursors);
+      this.name = name;
+      this.store = store;
+    }
+
+    @Override
+    protected Index<Object> openOrCreateUniqueIndex(
+        String collection, String index, List<IndexKey> keys, boolean isSparse) {
+      String map = name + "." + collection + "._index_" + index;
+      if (store != null && isOurs(name, map)) { // null while the superclass opens what there was
+        open(store, map);
+      }
+      return super.openOrCreateUniqueIndex(collection, index, keys, isSparse);
+    }
+  }
+}

@@ -1,0 +1,1 @@
+"""How the MongoDB-compatible server is fetched, configured, started, probed and stopped."""

@@ -1,0 +1,141 @@
+"""What would change: the files against the worker (pure), and the way there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from tickhouse.connectors.files import Connector
+from tickhouse.connectors.worker import Worker
+from tickhouse.errors import ConfigurationError, ServiceNotReady
+from tickhouse.settings import Settings
+
+Action = Literal["create", "update", "none", "unknown"]
+
+
+class Difference(NamedTuple):
+    """One key: what the worker has and what the file says; None where it is not there."""
+
+    key: str
+    found: str | None
+    wanted: str | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What `apply` would do with one connector.
+
+    `unknown` is a connector that runs and has no file: it is drift, and nothing but `delete` touches it. `faults` is
+    what the worker's own validation says of the file, by key.
+    """
+
+    name: str
+    action: Action
+    differences: list[Difference] = field(default_factory=list)
+    faults: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def is_drift(self) -> bool:
+        """Return whether file and worker differ."""
+        return self.action != "none"
+
+    def document(self) -> dict[str, Any]:
+        """Return the change as JSON-ready values."""
+        differences = [one._asdict() for one in self.differences]
+        return {"name": self.name, "action": self.action, "differences": differences, "faults": self.faults}
+
+
+def compare(wanted: Mapping[str, Connector], found: Mapping[str, Mapping[str, str]], *, is_whole: bool) -> list[Change]:
+    """Return the change of each connector, in the order of names.
+
+    Args:
+        wanted: Connectors by name, of the files.
+        found: Configurations by name, of the worker.
+        is_whole: `wanted` is every file: what runs beside them is unknown.
+    """
+    changes = [_change(connector, found.get(name)) for name, connector in wanted.items()]
+    extra = found.keys() - wanted.keys() if is_whole else set()
+    return sorted([*changes, *(Change(name, "unknown") for name in extra)], key=lambda change: change.name)
+
+
+def _change(connector: Connector, found: Mapping[str, str] | None) -> Change:
+    if found is None:
+        return Change(connector.name, "create", differences({}, connector.config))
+    found_differences = differences(found, connector.config)
+    return Change(connector.name, "update" if found_differences else "none", found_differences)
+
+
+def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[Difference]:
+    """Return the keys that differ, in the order of names."""
+    keys = sorted(found.keys() | wanted.keys())
+    return [Difference(key, found.get(key), wanted.get(key)) for key in keys if found.get(key) != wanted.get(key)]
+
+
+def plan(worker: Worker, wanted: Mapping[str, Connector], *, is_whole: bool) -> list[Change]:
+    """Compare files and worker, and have the worker validate every file.
+
+    Raises:
+        ServiceNotReady: The worker does not answer.
+    """
+    changes = compare(wanted, worker.configs(), is_whole=is_whole)
+    return [
+        Change(one.name, one.action, one.differences, worker.faults(one.name, wanted[one.name].config))
+        if one.name in wanted
+        else one
+        for one in changes
+    ]
+
+
+def apply(worker: Worker, settings: Settings, wanted: Mapping[str, Connector]) -> list[Change]:
+    """Bring the worker in line with the files; what is in line is not touched.
+
+    The dead-letter topics come first: Connect would make them with its own retention.
+
+    Raises:
+        ConfigurationError: The worker's validation finds a fault; nothing was changed then.
+        ServiceNotReady: Worker or Kafka does not answer.
+    """
+    changes = plan(worker, wanted, is_whole=False)
+    faulty = {change.name: change.faults for change in changes if change.faults}
+    if faulty:
+        raise ConfigurationError(
+            f"The worker refuses {faults_text(faulty)}",
+            safe="Nothing was changed.",
+            next_command="tickhouse connectors plan",
+        )
+    make_dead_letter_topics(settings, [connector.dead_letters for connector in wanted.values()])
+    for change in changes:
+        if change.is_drift:
+            worker.put(change.name, wanted[change.name].config)
+    return changes
+
+
+def faults_text(faulty: Mapping[str, Mapping[str, list[str]]]) -> str:
+    """Return faults by connector and key as one line."""
+    return "; ".join(
+        f"{name}: {key}: {' '.join(errors)}" for name, faults in faulty.items() for key, errors in faults.items()
+    )
+
+
+def make_dead_letter_topics(settings: Settings, names: list[str]) -> None:
+    """Make the dead-letter topics that are missing, as `schemas/topics.yaml` says of them all.
+
+    Raises:
+        ServiceNotReady: Kafka does not answer.
+    """
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
+
+    from schemas.loading import connector_dead_letters
+    from stack.kafka.setup import ADMIN_S, admin
+
+    like = connector_dead_letters()
+    client = admin(settings.kafka_bootstrap_servers)
+    try:
+        present = client.list_topics(timeout=ADMIN_S).topics
+        missing = [NewTopic(name, like.partitions, config=like.config) for name in names if name not in present]
+        for future in (client.create_topics(missing) if missing else {}).values():
+            future.result()
+    except KafkaException as error:
+        raise ServiceNotReady(f"Kafka did not make the dead-letter topics: {error}.") from error
