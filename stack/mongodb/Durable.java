@@ -1,4 +1,6 @@
+import de.bwaldvogel.mongo.MongoCollection;
 import de.bwaldvogel.mongo.MongoDatabase;
+import de.bwaldvogel.mongo.backend.CollectionOptions;
 import de.bwaldvogel.mongo.backend.CursorRegistry;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
@@ -35,9 +37,27 @@ final class Durable extends H2Backend {
   @Override
   protected MongoDatabase openOrCreateDatabase(String name) {
     MVStore store = getMvStore();
+    CursorRegistry cursors = getCursorRegistry();
     // A map keeps the type with which it was opened first, so ours come before the database opens what there is.
     store.getMapNames().stream().filter(map -> isOurs(name, map)).forEach(map -> open(store, map));
-    return new Database(name, store, getCursorRegistry());
+    return new H2Database(name, store, cursors) {
+      @Override
+      protected Index<Object> openOrCreateUniqueIndex(
+          String collection, String index, List<IndexKey> keys, boolean isSparse) {
+        String map = name + "." + collection + "._index_" + index;
+        if (isOurs(name, map)) {
+          open(store, map);
+        }
+        return super.openOrCreateUniqueIndex(collection, index, keys, isSparse);
+      }
+
+      @Override
+      protected MongoCollection<Object> openOrCreateCollection(String collection, CollectionOptions options) {
+        String full = name + "." + collection;
+        return new Scanned(
+            this, collection, options, store.openMap("databases." + full), store.openMap("meta." + full), cursors);
+      }
+    };
   }
 
   private static boolean isOurs(String database, String map) {
@@ -46,26 +66,5 @@ final class Durable extends H2Backend {
 
   private static void open(MVStore store, String map) {
     store.openMap(map, new MVMap.Builder<KeyValue, Object>().keyType(new Keys()));
-  }
-
-  private static final class Database extends H2Database {
-    private final String name;
-    private final MVStore store;
-
-    Database(String name, MVStore store, CursorRegistry cursors) {
-      super(name, store, cursors);
-      this.name = name;
-      this.store = store;
-    }
-
-    @Override
-    protected Index<Object> openOrCreateUniqueIndex(
-        String collection, String index, List<IndexKey> keys, boolean isSparse) {
-      String map = name + "." + collection + "._index_" + index;
-      if (store != null && isOurs(name, map)) { // null while the superclass opens what there was
-        open(store, map);
-      }
-      return super.openOrCreateUniqueIndex(collection, index, keys, isSparse);
-    }
   }
 }
