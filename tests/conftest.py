@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     from spark.session import local_session
     from stack.engine.fetch import jar_dir
 
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it says goodbye when the streams are closed already
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     os.environ["PYSPARK_PYTHON"] = sys.executable
     jars = jar_dir(REPO / "spark" / "jars" / "pom.xml")
