@@ -3,14 +3,20 @@ import de.bwaldvogel.mongo.backend.AbstractCursor;
 import de.bwaldvogel.mongo.backend.CollectionOptions;
 import de.bwaldvogel.mongo.backend.Cursor;
 import de.bwaldvogel.mongo.backend.CursorRegistry;
+import de.bwaldvogel.mongo.backend.DocumentComparator;
 import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.backend.h2.H2Collection;
 import de.bwaldvogel.mongo.bson.Document;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.PriorityQueue;
+import java.util.stream.Stream;
 import org.h2.mvstore.MVMap;
 
-/** A collection that is read from end to end batch by batch; the backend's own gathers all of it before the first. */
+/**
+ * A collection that is read from end to end batch by batch, and of which the first few by an order are found without
+ * gathering all: the backend's own holds whatever a query finds.
+ */
 final class Scanned extends H2Collection {
   private final MVMap<Object, Document> documents;
   private final CursorRegistry cursors;
@@ -31,6 +37,9 @@ final class Scanned extends H2Collection {
   protected QueryResult matchDocuments(
       Document query, Document order, int skip, int limit, int batchSize, Document fields) {
     boolean isScan = isNone(query) && isNone(order) && isNone(fields) && skip == 0 && limit == 0 && batchSize > 0;
+    if (isNone(query) && !isNone(order) && skip == 0 && limit > 0) {
+      return super.matchDocumentsFromStream(first(order, limit), query, order, 0, limit, batchSize, fields);
+    }
     if (!isScan) {
       return super.matchDocuments(query, order, skip, limit, batchSize, fields);
     }
@@ -41,6 +50,18 @@ final class Scanned extends H2Collection {
     }
     cursors.add(scan);
     return new QueryResult(first, scan);
+  }
+
+  /** Return the first documents by an order, holding no more than these. */
+  private Stream<Document> first(Document order, int limit) {
+    PriorityQueue<Document> last = new PriorityQueue<>(new DocumentComparator(order).reversed());
+    for (Document document : documents.values()) {
+      last.add(document);
+      if (last.size() > limit) {
+        last.poll();
+      }
+    }
+    return last.stream();
   }
 
   private static boolean isNone(Document document) {

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from stack.engine.pulse import lag_records, pulse, streaming_offsets
 from tickhouse.settings import Settings
 
@@ -51,7 +53,8 @@ def test_no_checkpoint_is_no_query(tmp_path: Path) -> None:
     assert streaming_offsets(tmp_path / "missing") == {}
 
 
-def test_every_section_says_what_is_down() -> None:
+def test_every_section_says_what_is_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TICKHOUSE_HOME", str(tmp_path))  # a stack of this clone may have stores that take part
     nowhere = "127.0.0.1:1"
     settings = Settings(
         kafka_bootstrap_servers=nowhere,
