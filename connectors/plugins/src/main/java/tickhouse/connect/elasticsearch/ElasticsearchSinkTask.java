@@ -22,7 +22,7 @@ import tickhouse.connect.Outcome;
 import tickhouse.connect.Version;
 
 /**
- * Sends records by {@code _bulk}, over the JDK's HTTP client (docs/adr/0015: the official bulk ingester hangs in an outage).
+ * Sends records by {@code _bulk}, over the JDK's HTTP client (docs/adr/0010: the official bulk ingester hangs in an outage).
  *
  * <p>Delivery: at least once. {@code put} returns when Elasticsearch has every document in its translog; a repeat has the
  * same id in the same index (of the event's day) and replaces itself.
