@@ -67,15 +67,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByStack(LoadScopeScheduling):
-    """Gives one worker the tests of parts and another those of the whole pipeline (`make test`), then both unit tests.
+    """Hands out tests by the servers they share (`make test`), so that each stack is started once, by one worker.
 
-    Each stack is started once, and both cores have work: the pipeline mostly waits for something that was killed.
+    Most tests of the pipeline and of the sinks wait for something that was killed: the other worker has the core then.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         _, layer, part, *_ = nodeid.split("/")
-        alone = "spark" if part == "spark" else nodeid  # of unit tests only those of Spark share something: its session
-        return {"e2e": "pipeline", "faults": "pipeline", "unit": alone}.get(layer, "parts")
+        if layer == "unit":
+            return "spark" if part == "spark" else nodeid  # of unit tests only those of Spark share something
+        if layer == "integration":
+            return "sinks" if part == "sinks" else "parts"
+        return "contract" if layer == "contract" else "pipeline"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
