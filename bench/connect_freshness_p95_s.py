@@ -23,7 +23,7 @@ BOUND = at_most(1.0)  # of the limit
 EVENTS_A_SECOND = 1_000
 WARMUP_S, MEASURED_S = 30, 60
 POLL_EVERY_S = 0.1
-REFRESH_S = 0.5  # connectors/elasticsearch, refresh_interval
+REFRESH_S = 0.3  # connectors/elasticsearch, refresh_interval
 CONNECTORS = ("mongodb-trades", "elasticsearch-trades", "cassandra-trades")
 
 
