@@ -14,8 +14,8 @@ setup:         ## make .venv from the lock file and fetch all servers into the c
 demo: setup    ## start everything and play a market through it
 	@$(BIN)/tickhouse demo
 
-test: setup    ## unit tests, then parts and whole pipeline on real servers, on two cores
-	@$(BIN)/pytest tests -n 2
+test: setup    ## every test, side by side on the real servers that they share; about eight minutes
+	@$(BIN)/pytest tests -n 3
 
 check: setup   ## format, lint, types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

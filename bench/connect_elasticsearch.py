@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from http.client import SERVICE_UNAVAILABLE
 from typing import Any
 
 from bench.harness import Figures
-from bench.sinks import BATCH, BOUND, Side, Trade, measure
+from bench.sinks import BATCH, BOUND, Side, Trade, measure, once_started
 from bench.stand import Stand
 from tickhouse.stores.elasticsearch import connected
 
@@ -19,7 +18,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def run(bench: Stand) -> Figures:
     """Measure both sides."""
-    from elasticsearch import ApiError
     from elasticsearch.helpers import bulk
 
     settings = bench.up("connect", "elasticsearch")
@@ -29,12 +27,7 @@ def run(bench: Stand) -> Figures:
             bulk(writer, prepared, chunk_size=BATCH)
 
         def has(one: Trade) -> bool:  # by id: as soon as it is acknowledged, whatever the refresh
-            try:
-                return bool(reader.exists(index=index(one), id=one["event_id"]))
-            except ApiError as error:
-                if error.status_code != SERVICE_UNAVAILABLE:
-                    raise
-                return False  # the first record makes the index; it answers once its shard has started
+            return once_started(lambda: bool(reader.exists(index=index(one), id=one["event_id"])), otherwise=False)
 
         side = Side("elasticsearch-trades", has, lambda rows: [action(one) for one in rows], floor)
         return measure(bench, settings, side, "connect_elasticsearch")

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import SERVICE_UNAVAILABLE
 from io import BytesIO
 from struct import pack
-from typing import Any
+from typing import Any, TypeVar
 
 import fastavro
 import httpx
@@ -32,6 +33,7 @@ HOUR_US = 3_600_000_000
 SCALE = 10**8
 
 Trade = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,22 @@ def measure(bench: Stand, settings: Settings, side: Side, name: str) -> Figures:
         "the resumption of the paused connector (2 tasks, all as deployed) until the last event of "
         f"each symbol is in the store; floor: the store's Python client, finished values in batches of {BATCH}",
     )
+
+
+def once_started(ask: Callable[[], T], otherwise: T) -> T:
+    """Return what Elasticsearch answers, or `otherwise` while the index that the first record makes has no shard yet.
+
+    Raises:
+        ApiError: It refuses for another reason.
+    """
+    from elasticsearch import ApiError
+
+    try:
+        return ask()
+    except ApiError as error:
+        if error.status_code != SERVICE_UNAVAILABLE:
+            raise
+        return otherwise
 
 
 def _is(worker: Worker, name: str, state: str) -> bool:

@@ -61,26 +61,44 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.stop()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run unit tests first: they take seconds and say most."""
-    items.sort(key=lambda item: "/tests/unit/" not in item.path.as_posix())
+# What shares servers, longest first. Unit tests share nothing, except those of Spark its session.
+GROUPS = {
+    "pipeline": ("e2e/", "faults/"),
+    "sinks": ("integration/sinks/",),
+    "flow": ("integration/producer/", "integration/exchange/", "integration/dlq/", "integration/reconcile/"),
+    "parts": ("integration/",),
+    "contract": ("contract/",),
+    "spark": ("unit/spark/",),
+}
+
+
+def group(nodeid: str) -> str:
+    """Return the group of a test; that of a unit test is the test itself."""
+    path = nodeid.removeprefix("tests/")
+    return next((name for name, folders in GROUPS.items() if path.startswith(folders)), nodeid)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run unit tests first, they take seconds and say most; side by side run the longest first."""
+    order = [*GROUPS] if hasattr(config, "workerinput") else []
+    names = {item: group(item.nodeid) for item in items}
+    if order:
+        items.sort(key=lambda item: order.index(names[item]) if names[item] in order else len(order))
+    else:
+        items.sort(key=lambda item: "/tests/unit/" not in item.path.as_posix())
 
 
 class ByStack(LoadScopeScheduling):
     """Hands out tests by the servers they share (`make test`), so that each stack is started once, by one worker.
 
-    Most tests of the pipeline and of the sinks wait for something that was killed: the other worker has the core then.
+    There are more workers than cores: much of the time a test waits for something that was killed.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        _, layer, part, *_ = nodeid.split("/")
-        if layer == "unit":
-            return "spark" if part == "spark" else nodeid  # of unit tests only those of Spark share something
-        if layer == "integration":
-            return "sinks" if part == "sinks" else "parts"
-        return "contract" if layer == "contract" else "pipeline"
+        return group(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
-    """Schedule by stack, whatever `--dist` says."""
+    """Schedule by stack in the order of collection, whatever `--dist` says."""
+    config.option.loadscopereorder = False
     return ByStack(config, log)

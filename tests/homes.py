@@ -15,10 +15,10 @@ from stack.engine.portmap import listeners
 from tickhouse.settings import ports
 
 PREFIX = "tickhouse-test-"
-# Below Linux's range of ports for outgoing connections (32768 up), above the ports of a stack started by hand. Each of
-# the two workers of pytest-xdist has a half: both look for a free block at the same moment.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
-PORT_BASES = range(28_000 + 2_000 * _WORKER, 30_000 + 2_000 * _WORKER, 100)
+# Below Linux's range of ports for outgoing connections (32768 up), above the ports of a stack started by hand. Each
+# worker of pytest-xdist has a quarter: they look for a free block at the same moment.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+PORT_BASES = range(28_000 + 1_000 * _WORKER, 29_000 + 1_000 * _WORKER, 100)
 
 
 @contextmanager

@@ -47,6 +47,11 @@ class AirflowApi:
         body = {"logical_date": None, "conf": conf or {}}
         return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """Return the state of each task of a run."""
+        answer = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances")
+        return {one["task_id"]: one["state"] for one in answer["task_instances"]}
+
     def note(self, dag_id: str, run_id: str, text: str) -> None:
         """Put a note on a run, which the UI shows with it."""
         self._call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}", {"note": text})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.faults
 STORES = ("mongodb", "elasticsearch", "cassandra")
 # Five batches a second: enough to be mid-write whenever something dies, few enough to weigh quickly.
 BATCH = 50
-# The longest outage that the promise names (issue 4), shortened: every wait in the sinks is below it.
-STOPPED_S = 20.0
+# Longer than every wait in the sinks; by hand as long as anyone likes (CONTRIBUTING.md).
+STOPPED_S = float(os.environ.get("TICKHOUSE_TEST_OUTAGE_S", "20"))
 
 
 class Market:
@@ -78,13 +79,17 @@ def until_read(market: Market, sent: int) -> Callable[[], bool]:
     return lambda: market.sent >= sent
 
 
-def test_kill_9_of_each_store_loses_and_doubles_nothing(sinks: Sinks) -> None:
+def test_killed_stores_that_stay_away_get_everything_afterwards(sinks: Sinks) -> None:
     market = Market(sinks, "BTCUSDT")
     with market.open():
         for store in STORES:
             wanted = market.sent + 2 * BATCH
             eventually(until_read(market, wanted), timeout_s=60)
             kill_program(store, with_children=True)
+        supervise.stop(STORES)  # they were about to be started again
+        threading.Event().wait(STOPPED_S)
+        for store in STORES:
+            supervise.start(store)
         for store in STORES:
             eventually(lambda store=store: answers(store), timeout_s=180, every_s=1)
 
@@ -94,20 +99,11 @@ def test_kill_9_of_connect_and_the_registry_loses_and_doubles_nothing(sinks: Sin
     with market.open():
         eventually(until_read(market, 2 * BATCH), timeout_s=60)
         # Both: the new worker knows no schema and must wait for the registry that has to start again.
-        supervise.stop(["registry"])
+        kill_program("registry")
+        supervise.stop(["registry"])  # it was about to be started again
         kill_program("connect")
         eventually(lambda: answers("connect"), timeout_s=180, every_s=1)
         eventually(until_read(market, market.sent + 2 * BATCH), timeout_s=60)
         threading.Event().wait(STOPPED_S)
         supervise.start("registry")
         eventually(lambda: answers("registry"), timeout_s=180, every_s=1)
-
-
-def test_stores_that_are_away_for_long_get_everything_afterwards(sinks: Sinks) -> None:
-    market = Market(sinks, "XRPETH")
-    supervise.stop(STORES)
-    with market.open():
-        threading.Event().wait(STOPPED_S)
-    assert market.sent > 0
-    for store in STORES:
-        supervise.start(store)

@@ -18,7 +18,7 @@ from stack.kafka.setup import create_topics
 from tests.conftest import Stack
 from tickhouse.settings import REPO, Settings, ports
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.e2e
 
 TOPICS: dict[str, dict[str, Any]] = yaml.safe_load((REPO / "schemas" / "topics.yaml").read_text())["topics"]
 
