@@ -277,3 +277,14 @@ def test_the_lake_waits_for_its_store_as_natively(services: Services) -> None:
     assert needed == {"minio", "hdfs"}
     assert set(waited_for) == {"minio", "hdfs-datanode"}
     assert "provision-stores" in services["provision"]["depends_on"]
+
+
+def test_image_holds_the_jars_that_our_code_asks_for() -> None:
+    from compose.jars import POMS
+    from mapreduce.monthly_volume import POM
+
+    dockerfile = (REPO / "compose" / "Dockerfile").read_text()
+    assert POMS["mapreduce"] == POM
+    assert set(re.findall(r"^RUN XDG_CACHE_HOME=/opt/cache .* compose\.jars (\w+)$", dockerfile, re.MULTILINE)) == set(
+        POMS
+    )
