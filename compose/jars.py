@@ -1,4 +1,4 @@
-"""Fetch jars while an image is built: `python -m compose.jars spark`, `python -m compose.jars connect FOLDER`."""
+"""Fetch jars while an image is built: `python -m compose.jars spark`, `... mapreduce`, `... connect FOLDER`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from stack.engine.fetch import jar_dir
 from tickhouse.errors import ConfigurationError, TickhouseError
 from tickhouse.settings import REPO
 
-SPARK_POM = REPO / "spark" / "jars" / "pom.xml"
+POMS = {
+    "spark": REPO / "spark" / "jars" / "pom.xml",
+    # With Hadoop streaming: `mapreduce/` runs it in one JVM of its own.
+    "mapreduce": REPO / "stack" / "hdfs" / "pom.xml",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,20 +30,20 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def fetch(arguments: Sequence[str]) -> None:
-    """Fetch the Spark driver's jars into the cache, or make Connect's plugin folder.
+    """Fetch the jars of the Spark driver or of MapReduce into the cache, or make Connect's plugin folder.
 
     Raises:
-        ConfigurationError: The arguments are neither.
+        ConfigurationError: The arguments are none of these.
         PrerequisiteMissing: Maven or Java is not installed.
         ServiceNotReady: A download failed.
     """
     match arguments:
-        case ["spark"]:
-            jar_dir(SPARK_POM, _say)
+        case [name] if name in POMS:
+            jar_dir(POMS[name], _say)
         case ["connect", target]:
             shutil.copytree(plugin_folder(_say), Path(target))
         case _:
-            raise ConfigurationError(f"Expected `spark` or `connect FOLDER`, was {' '.join(arguments)!r}.")
+            raise ConfigurationError(f"Expected `spark`, `mapreduce` or `connect FOLDER`, was {' '.join(arguments)!r}.")
 
 
 def _say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Prepare the composed services, at every start: `python -m compose.provision [sinks]`. Idempotent.
+"""Prepare the composed services, at every start: `python -m compose.provision [sinks | stores]`. Idempotent.
 
 The steps are those of the service definitions, so topics, schemas, roles, migrations and Airflow's tables are made by
 the code that `tickhouse up` runs. Only what natively is not needed is here: the lake's repository on the real lakeFS.
@@ -22,6 +22,8 @@ def main() -> int:
     try:
         if "sinks" in sys.argv[1:]:
             run_sinks(load_settings(), catalog())
+        elif "stores" in sys.argv[1:]:
+            run_stores(load_settings(), catalog())
         else:
             run(load_settings(), catalog())
     except TickhouseError as error:
@@ -52,10 +54,20 @@ def run_sinks(settings: Settings, known: Mapping[str, Service]) -> None:
     from tickhouse.connectors.plan import apply
     from tickhouse.connectors.worker import Worker
 
-    for name, steps in sink_steps_of(known).items():
+    for name, steps in steps_in("sinks", known).items():
         _run_steps(ServiceContext(known[name], settings), steps)
     with Worker(settings.connect_url) as worker:
         apply(worker, settings, read())
+
+
+def run_stores(settings: Settings, known: Mapping[str, Service]) -> None:
+    """Prepare the stores of profile `stores`.
+
+    Raises:
+        TickhouseError: A step failed; every step may be run again.
+    """
+    for name, steps in steps_in("stores", known).items():
+        _run_steps(ServiceContext(known[name], settings), steps)
 
 
 def _run_steps(context: ServiceContext, steps: tuple[str, ...]) -> None:
@@ -78,14 +90,14 @@ def steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def sink_steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
-    """Return the steps of the stores of profile `sinks` (pure)."""
-    sinks = [service for service in known.values() if "sinks" in service.profiles]
-    return {service.name: (*service.setup.after_ready, *service.setup.provision) for service in sinks}
+def steps_in(profile: str, known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
+    """Return the steps of the stores of a profile, by service (pure)."""
+    stores = [service for service in known.values() if profile in service.profiles]
+    return {service.name: (*service.setup.after_ready, *service.setup.provision) for service in stores}
 
 
 def create_repository(settings: Settings) -> None:
-    """Make the lake's repository on the local block store.
+    """Make the lake's repository on the block store of lakeFS.
 
     Raises:
         StoreUnavailable: lakeFS does not answer.
@@ -94,8 +106,14 @@ def create_repository(settings: Settings) -> None:
     from tickhouse.lake.client import lake_errors, repository
 
     with lake_errors(settings):
-        namespace = f"local://{settings.lake_repository}"
-        repository(settings).create(storage_namespace=namespace, exist_ok=True)
+        repository(settings).create(storage_namespace=storage_namespace(settings), exist_ok=True)
+
+
+def storage_namespace(settings: Settings) -> str:
+    """Return where lakeFS keeps the repository's blocks: what compose/prepare.py told it, for the same LAKE_STORE."""
+    if settings.lake_store == "minio":
+        return f"s3://{settings.lake_bucket}/{settings.lake_repository}"
+    return f"local://{settings.lake_repository}"
 
 
 def prepare_folders(context: ServiceContext) -> None:

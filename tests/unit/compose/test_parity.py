@@ -7,12 +7,18 @@ import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import yaml
 
-from tickhouse.settings import REPO
+from stack.engine.lifecycle import catalog
+from stack.engine.model import Service
+from tickhouse.settings import PORTS_FILE, REPO
 
 Services = dict[str, dict[str, Any]]
+
+PORTS_DOCUMENT = yaml.safe_load(PORTS_FILE.read_text())
+PORTS = {name: PORTS_DOCUMENT["base"] + offset for name, offset in PORTS_DOCUMENT["offsets"].items()}
 
 
 def properties(path: Path) -> dict[str, str]:
@@ -144,3 +150,141 @@ def test_sinks_have_the_versions_of_the_native_stack(services: Services) -> None
 
     assert images["elasticsearch"] == VERSION
     assert f"<artifactId>cassandra-all</artifactId><version>{images['cassandra']}</version>" in cassandra
+
+
+def native_stores() -> dict[str, Service]:
+    return {name: service for name, service in catalog().items() if "stores" in service.profiles}
+
+
+def rendered(text: str) -> str:
+    """Return a template with the ports of the native stack, and with a stand-in for everything else."""
+    with_ports = re.sub(r"\{\{ port\.(\w+) \}\}", lambda found: str(PORTS[found[1]]), text)
+    return re.sub(r"\{\{.*?\}\}", "native", with_ports)
+
+
+def site(path: Path) -> dict[str, str]:
+    root = ElementTree.fromstring(rendered(path.read_text()))  # noqa: S314
+    return {one.findtext("name", ""): one.findtext("value", "") for one in root.iter("property")}
+
+
+def test_profile_stores_runs_the_native_programs(services: Services) -> None:
+    native = {name.replace("_", "-") for service in native_stores().values() for name in service.all_programs()}
+    composed = {name for name, one in services.items() if "stores" in one["profiles"] and one["restart"] != "no"}
+
+    assert composed == native
+
+
+def test_profile_stores_publishes_the_native_ports(services: Services) -> None:
+    native = {PORTS[name] for service in native_stores().values() for name in service.ports}
+    stores = [one for one in services.values() if "stores" in one["profiles"]]
+    published = {int(port.rpartition(":")[2]) for one in stores for port in one.get("ports", [])}
+
+    assert native - published == {PORTS["hdfs_datanode_ipc"]}  # other data nodes use it, and there are none
+    assert published <= native
+
+
+def test_minio_differs_in_addresses_and_folder_only(services: Services) -> None:
+    native, composed = native_stores()["minio"], services["minio"]
+    words = [rendered(word) for word in native.command or ()]
+
+    assert [word.replace("0.0.0.0", "127.0.0.1") for word in composed["command"][1:-1]] == words[1:-1]  # noqa: S104
+    assert composed["command"][-1].rpartition("/")[2] == words[-1].rpartition("/")[2]
+    plain = {name: value for name, value in native.env.items() if "{{" not in value}
+    assert composed["environment"] == plain
+    assert rendered(native.ready.http or "") in composed["healthcheck"]["test"]
+
+
+def test_minio_gets_the_native_secrets() -> None:
+    from compose.prepare import image_secrets
+    from stack.engine.secrets import GENERATORS
+
+    native = {name for name, value in native_stores()["minio"].env.items() if "secret(" in value}
+    assert image_secrets({name: name for name in GENERATORS})["minio"] == {name: name for name in native}
+
+
+def test_minio_and_hdfs_have_the_versions_of_the_native_stack() -> None:
+    dockerfile = (REPO / "compose" / "Dockerfile").read_text()
+    pom = (REPO / "stack" / "hdfs" / "pom.xml").read_text()
+    hadoop = re.findall(r"<hadoop\.version>(.+)</hadoop\.version>", pom)
+
+    assert re.findall(r"go install .* (\S+)$", dockerfile, re.MULTILINE) == [native_stores()["minio"].fetch.go["minio"]]
+    assert re.findall(r"^FROM apache/hadoop:(\S+) AS hdfs$", dockerfile, re.MULTILINE) == hadoop
+
+
+def test_hdfs_differs_in_addresses_and_folders_only() -> None:
+    native: dict[str, str] = {}
+    composed: dict[str, str] = {}
+    for name in ("core-site.xml", "hdfs-site.xml"):
+        native |= site(REPO / "stack" / "hdfs" / f"{name}.j2")
+        composed |= site(REPO / "compose" / "hdfs" / name)
+
+    addresses = {
+        *("fs.defaultFS", "dfs.namenode.rpc-address", "dfs.namenode.http-address"),
+        *("dfs.datanode.address", "dfs.datanode.http.address", "dfs.datanode.ipc.address"),
+    }
+    folders = {"hadoop.tmp.dir", "dfs.namenode.name.dir", "dfs.datanode.data.dir"}
+    assert differing(native, composed) == addresses | folders
+    assert {composed[name].rpartition(":")[2] for name in addresses} == {
+        native[name].rpartition(":")[2] for name in addresses
+    }
+
+
+def test_hdfs_keeps_its_folders_in_volumes(services: Services) -> None:
+    settings = site(REPO / "compose" / "hdfs" / "hdfs-site.xml")
+
+    for name, key in (("hdfs-namenode", "dfs.namenode.name.dir"), ("hdfs-datanode", "dfs.datanode.data.dir")):
+        assert f"file://{services[name]['volumes'][0].partition(':')[2]}" == settings[key], name
+
+
+def test_hdfs_has_the_native_jvm_options_and_log_format(services: Services) -> None:
+    native = (REPO / "stack" / "hdfs" / "jvm.options.j2").read_text().splitlines()
+    # The class path is the image's; its Hadoop opens the packages that its JVM wants opened.
+    options = [line for line in native[: native.index("-cp")] if not line.startswith("--add-opens")]
+
+    for name in ("hdfs-namenode", "hdfs-datanode"):
+        assert services[name]["environment"]["HADOOP_OPTS"].split() == options, name
+    assert "stack/hdfs/log4j.properties" in (REPO / "compose" / "Dockerfile").read_text()
+
+
+def test_name_node_is_formatted_as_natively(services: Services) -> None:
+    native = (REPO / "stack" / "hdfs" / "setup.py").read_text()
+    command = services["hdfs-namenode"]["command"][-1]
+
+    assert '"-format", "-nonInteractive"' in native
+    assert "hdfs namenode -format -nonInteractive" in command
+    assert "/var/lib/hdfs/name/current/VERSION" in command
+
+
+def test_hdfs_is_ready_as_natively(services: Services) -> None:
+    native = (REPO / "stack" / "hdfs" / "setup.py").read_text()
+    check = services["hdfs-datanode"]["healthcheck"]["test"][-1]
+
+    for word in ("/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState", "NumLiveDataNodes", "FSState"):
+        assert word in native
+        assert word in check
+    pattern = re.findall(r"grep -cE '(.+?)'", check)[0]
+    answer = ['    "FSState" : "Operational",', '    "NumLiveDataNodes" : 1,', '    "NumDeadDataNodes" : 0,']
+    assert [bool(re.search(pattern, line)) for line in answer] == [True, True, False]
+    assert not re.search(pattern, '    "NumLiveDataNodes" : 0,')
+    assert not re.search(pattern, '    "FSState" : "safeMode",')
+
+
+def test_the_lake_waits_for_its_store_as_natively(services: Services) -> None:
+    # Natively lakeFS itself waits for it; here what first writes to the lake does.
+    needed = {name for by in catalog()["lakefs"].depends_when["lake_store"].values() for name in by}
+    waited_for = services["provision-stores"]["depends_on"]
+
+    assert needed == {"minio", "hdfs"}
+    assert set(waited_for) == {"minio", "hdfs-datanode"}
+    assert "provision-stores" in services["provision"]["depends_on"]
+
+
+def test_image_holds_the_jars_that_our_code_asks_for() -> None:
+    from compose.jars import POMS
+    from mapreduce.monthly_volume import POM
+
+    dockerfile = (REPO / "compose" / "Dockerfile").read_text()
+    assert POMS["mapreduce"] == POM
+    assert set(re.findall(r"^RUN XDG_CACHE_HOME=/opt/cache .* compose\.jars (\w+)$", dockerfile, re.MULTILINE)) == set(
+        POMS
+    )

@@ -5,16 +5,27 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
 
 import pytest
 
 from compose import health
-from compose.prepare import connector_secrets, image_secrets, sink_addresses, write_all
-from compose.provision import prepare_folders, sink_steps_of, steps_of
+from compose.prepare import (
+    LAKE_STORES,
+    block_store,
+    connector_secrets,
+    image_secrets,
+    main,
+    sink_addresses,
+    store_addresses,
+    write_all,
+)
+from compose.provision import prepare_folders, steps_in, steps_of, storage_namespace
 from stack.engine.context import ServiceContext
 from stack.engine.lifecycle import catalog
 from stack.engine.secrets import GENERATORS, read_secrets
-from tickhouse.settings import REPO, load_settings
+from tickhouse.settings import REPO, Settings, load_settings, ports
 
 SECRETS = {name: f"value-of-{name}" for name in GENERATORS}
 
@@ -65,6 +76,7 @@ def test_each_image_gets_its_own_secrets_and_no_others() -> None:
         "redis": {"REDIS_PASSWORD"},
         "lakefs": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
         "lake-gate": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
+        "minio": {"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"},
         "mongodb": set(),
         "airflow": {"POSTGRES_AIRFLOW_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET"},
     }
@@ -96,9 +108,10 @@ def test_provision_runs_the_steps_of_the_native_stack() -> None:
 
 
 def test_no_provision_step_of_the_native_stack_is_forgotten() -> None:
-    everything = {**steps_of(catalog()), **sink_steps_of(catalog())}
+    everything = {**steps_of(catalog()), **steps_in("sinks", catalog()), **steps_in("stores", catalog())}
     composed = {step for steps in everything.values() for step in steps}
-    native = {step for service in catalog().values() for step in service.setup.provision}
+    setups = [service.setup for service in catalog().values()]
+    native = {step for setup in setups for step in (*setup.after_ready, *setup.provision)}
 
     assert native <= composed
 
@@ -171,3 +184,58 @@ def test_users_of_the_file_realm_are_hashed(tmp_path: Path) -> None:
     ]
     assert read_secrets(tmp_path / "secrets.env")["ELASTICSEARCH_WRITER_PASSWORD"] not in users
     assert stat.S_IMODE((tmp_path / "compose").stat().st_mode) == 0o700
+
+
+def test_provision_makes_what_the_stores_need() -> None:
+    assert steps_in("stores", catalog()) == {"minio": ("stack.minio.setup:create_bucket",), "hdfs": ()}
+
+
+def test_our_code_knows_of_the_stores_only_when_they_are_wanted(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    assert read_secrets(tmp_path / "compose" / "stores.env") == {}
+
+    write_all(tmp_path, has_stores=True)
+    assert read_secrets(tmp_path / "compose" / "stores.env") == store_addresses("local")
+
+
+@pytest.mark.parametrize("lake_store", LAKE_STORES)
+def test_the_lake_is_told_the_same_everywhere(tmp_path: Path, lake_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_all(tmp_path, lake_store=lake_store)
+    for name, value in read_secrets(tmp_path / "compose" / "stores.env").items():
+        monkeypatch.setenv(name, value)
+    blocks = read_secrets(tmp_path / "compose" / "blocks.env")
+    settings = load_settings()
+
+    assert settings.lake_store == lake_store
+    assert storage_namespace(settings).partition("://")[0] == blocks["LAKEFS_BLOCKSTORE_TYPE"]
+    if lake_store == "minio":
+        assert blocks["LAKEFS_BLOCKSTORE_S3_ENDPOINT"] == settings.minio_url
+        assert urlsplit(storage_namespace(settings)).netloc == settings.lake_bucket
+
+
+def test_prepare_knows_the_lake_stores_of_the_native_stack() -> None:
+    assert get_args(Settings.model_fields["lake_store"].annotation) == LAKE_STORES
+
+
+def test_an_unknown_lake_store_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("LAKE_STORE", "s3")
+
+    assert main() == 2
+    assert "('local', 'minio', 'hdfs'), was 's3'" in capsys.readouterr().err
+
+
+def test_lakefs_gets_minios_keys_only_when_its_blocks_are_there() -> None:
+    keys = {SECRETS["MINIO_ROOT_USER"], SECRETS["MINIO_ROOT_PASSWORD"]}
+
+    assert keys <= set(block_store(SECRETS, "minio").values())
+    assert not keys & {*block_store(SECRETS, "local").values(), *block_store(SECRETS, "hdfs").values()}
+
+
+def test_addresses_of_the_stores_lead_to_services_on_their_ports(services: dict[str, dict[str, list[str]]]) -> None:
+    addresses = {name: urlsplit(value) for name, value in store_addresses("minio").items() if name != "LAKE_STORE"}
+
+    assert {name: one.port for name, one in addresses.items()} == {
+        "MINIO_URL": ports()["minio"],
+        "HDFS_URL": ports()["hdfs_namenode"],
+    }
+    assert {one.hostname for one in addresses.values()} <= set(services)

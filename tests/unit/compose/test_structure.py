@@ -32,15 +32,19 @@ PUBLISHED = {
     "mongodb": ["mongodb"],
     "elasticsearch": ["elasticsearch"],
     "cassandra": ["cassandra"],
+    "minio": ["minio", "minio_console"],
+    "hdfs-namenode": ["hdfs_namenode", "hdfs_namenode_http"],
+    "hdfs-datanode": ["hdfs_datanode", "hdfs_datanode_http"],
 }
-ONE_SHOT = {"provision", "provision-sinks"}
+ONE_SHOT = {"provision", "provision-sinks", "provision-stores"}
 CORE = {
     *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision", "data-docs"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
 }
 DEMO = {"exchange", "producer"}
 SINKS = {"mongodb", "elasticsearch", "cassandra", "provision-sinks"}
-NAMES = ("core", "demo", "sinks")
+STORES = {"minio", "hdfs-namenode", "hdfs-datanode", "provision-stores"}
+NAMES = ("core", "demo", "sinks", "stores")
 PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+[A-Za-z0-9._-]*")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|FERNET|ACCESS_KEY|SQL_ALCHEMY_CONN")
 
@@ -48,7 +52,7 @@ SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|FERNET|ACCESS_KEY|SQL_ALCHEMY_C
 def test_services_of_each_profile(services: Services) -> None:
     profiles = {name: {key for key, one in services.items() if name in one["profiles"]} for name in NAMES}
 
-    assert profiles == {"core": CORE, "demo": CORE | DEMO, "sinks": CORE | SINKS}
+    assert profiles == {"core": CORE, "demo": CORE | DEMO, "sinks": CORE | SINKS, "stores": STORES}
     assert all("full" in one["profiles"] for one in services.values())
 
 
@@ -85,9 +89,11 @@ def test_every_service_has_a_memory_limit(services: Services) -> None:
 
 def test_dependencies_exist_in_every_profile_of_the_dependant(services: Services) -> None:
     for name, one in services.items():
-        for needed in one.get("depends_on", {}):
+        for needed, how in one.get("depends_on", {}).items():
             assert needed in services, f"{name} needs {needed}"
-            assert set(one["profiles"]) <= set(services[needed]["profiles"]), f"{name} needs {needed}"
+            missing = set(one["profiles"]) - set(services[needed]["profiles"])
+            # Compose refuses a needed service whose profile is off, and minds no other.
+            assert bool(missing) != how.get("required", True), f"{name} needs {needed}"
 
 
 def test_dependencies_wait_for_what_the_other_can_tell(services: Services) -> None:
@@ -157,12 +163,23 @@ def test_nothing_gets_more_rights(services: Services, key: str) -> None:
 
 
 def test_our_images_run_with_fewer_rights(services: Services) -> None:
-    ours = {name: one for name, one in services.items() if one["image"].startswith("tickhouse:")}
+    ours = {name: one for name, one in services.items() if one["image"].startswith("tickhouse") and name != "connect"}
 
-    assert {"airflow-scheduler", "producer", "exchange", "provision"} <= set(ours)
+    assert {"airflow-scheduler", "producer", "exchange", "provision"} | STORES <= set(ours)
     for name, one in ours.items():
         assert one["cap_drop"] == ["ALL"], name
         assert one["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_every_image_that_is_built_is_a_stage_that_does_not_run_as_root(services: Services) -> None:
+    text = (REPO / "compose" / "Dockerfile").read_text()
+    stages = {part.split(maxsplit=1)[0]: part for part in re.split(r"^FROM \S+ AS ", text, flags=re.MULTILINE)[1:]}
+    targets = {one["build"]["target"] for one in services.values() if "build" in one}
+
+    assert targets <= set(stages)
+    # `connect` keeps the user of the official image.
+    last_user = {name: re.findall(r"^USER (\S+)", stages[name], re.MULTILINE)[-1:] for name in targets - {"connect"}}
+    assert last_user == {"tickhouse": ["tickhouse"], "minio": ["minio"], "hdfs": ["hadoop"]}
 
 
 def test_secrets_and_data_stay_out_of_the_images() -> None:
