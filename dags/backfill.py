@@ -56,6 +56,7 @@ def backfill() -> None:
         task_id="commit",
         trigger_dag_id="lake_commit",
         wait_for_completion=True,
+        deferrable=True,
         poke_interval=3,
         allowed_states=["success"],
         doc_md="Commit `ingest`; the run waits its turn behind the scheduled ones.",
@@ -65,6 +66,7 @@ def backfill() -> None:
         trigger_dag_id="nightly_batch",
         conf={"from": "{{ params['from'] }}", "to": "{{ params['to'] }}"},
         wait_for_completion=True,
+        deferrable=True,
         poke_interval=5,
         doc_md="Build, audit and publish the days again.",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,21 @@ import psutil
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from spark.batch.files import LakeFiles
+from spark.batch.reproduce import published, table_hash
 from stack.engine import supervise
 from stack.engine.leftovers import tree
 from tests.conftest import Stack
-from tests.e2e.lakehouse import await_stream, tickhouse, until
+from tests.e2e.lakehouse import await_stream, until
 from tests.faults.victims import kill, lease_record
+from tests.unit.reconcile.samples import trade
 from tickhouse.airflow_api import AirflowApi
 from tickhouse.lake.branches import head
 from tickhouse.lake.client import MAIN, repository
 from tickhouse.nightly.alerts import TOPIC as ALERTS
+from tickhouse.reconcile import gold
+from tickhouse.reconcile.lake import connect
+from tickhouse.reconcile.model import StreamKey, Trade
 from tickhouse.settings import Settings
 
 pytestmark = pytest.mark.e2e
@@ -32,19 +39,35 @@ MIDNIGHT = datetime(2024, 3, 2, tzinfo=UTC)
 DAYS = {"from": "2024-03-01", "to": "2024-03-02"}
 BAD_DAY = {"from": "2024-03-05", "to": "2024-03-05"}
 TAGS = ["daily-2024-03-01", "daily-2024-03-02"]
+KEY = StreamKey("spot", "LTCUSDT", "aggTrade")
 # A killed run goes on when Airflow misses the heartbeat of its task: stack/airflow/service.yaml.
 PUBLISHED_S = 300.0
 
 
-def archive(path: Path, start: datetime, prices: list[str]) -> Path:
-    """Write a trade a second from `start` on, as data.binance.vision has them."""
-    first_ms = int(start.timestamp()) * 1000
-    lines = [
-        f"{500 + at},{price},0.25000000,{900 + at},{900 + at},{first_ms + at * 1000},{at % 3 == 0},True"
+def trades(first: int, start: datetime, prices: list[str]) -> list[Trade]:
+    """Return a trade a second from `start` on, ids from `first` on."""
+    start_us = int(start.timestamp()) * 10**6
+    return [
+        trade(
+            first + at, key=KEY, first_id=first + at, last_id=first + at, time_us=start_us + at * 10**6, qty=25_000_000,
+            price=int(Decimal(price).scaleb(8)), side="SELL" if at % 3 == 0 else "BUY",
+        )
         for at, price in enumerate(prices)
-    ]
-    path.write_text("\n".join(lines) + "\n")
+    ]  # fmt: skip
+
+
+def archive(path: Path, content: list[Trade]) -> Path:
+    """Write trades as data.binance.vision has them."""
+    lines = (
+        f"{one.trade_id},{Decimal(one.price).scaleb(-8)},{Decimal(one.qty).scaleb(-8)},{one.first_id},"
+        f"{one.last_id},{one.time_us // 1000},{one.side == 'SELL'},True\n"
+        for one in content
+    )
+    path.write_text("".join(lines))
     return path
+
+
+TWO_DAYS = trades(500, MIDNIGHT - timedelta(minutes=10), [f"{100 + at % 17}.{at % 100:02}" for at in range(1200)])
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +99,7 @@ def test_runs_that_meet_and_a_kill_between_commit_and_merge_give_one_merge(
     settings: Settings, airflow: AirflowApi, tmp_path: Path
 ) -> None:
     """A backfill has the days published; meanwhile a person asks for the same days; all tasks are killed on the way."""
-    file = archive(
-        tmp_path / "two_days.csv",
-        MIDNIGHT - timedelta(minutes=10),
-        [f"{100 + at % 17}.{at % 100:02}000000" for at in range(1200)],
-    )
+    file = archive(tmp_path / "two_days.csv", TWO_DAYS)
     before = head(settings, MAIN)
     backfill = airflow.trigger("backfill", {"market": "spot", "symbol": "LTCUSDT", **DAYS, "file": str(file)})
     (first,) = until(
@@ -111,11 +130,10 @@ def test_runs_that_meet_and_a_kill_between_commit_and_merge_give_one_merge(
 
 
 def test_gold_is_what_was_offered(settings: Settings) -> None:
-    report = tickhouse("reconcile", "--store", "kafka", "--gold", "main")
-    gold = {name: check for name, check in report["checks"].items() if name.startswith("gold")}
+    found = gold.check(connect(settings, MAIN), TWO_DAYS, limit=3)
 
-    assert len(gold) == 4
-    assert {name: check["mismatch"] + check["missing"] for name, check in gold.items()} == dict.fromkeys(gold, 0)
+    assert {name: verdict.examples for name, verdict in found.items() if not verdict.ok} == {}
+    assert sorted(found) == ["gold 1d", "gold 1h", "gold 1m", "gold 5m"]
 
 
 def test_the_report_of_the_month_and_the_audit_on_demand_end_green(settings: Settings, airflow: AirflowApi) -> None:
@@ -124,20 +142,22 @@ def test_the_report_of_the_month_and_the_audit_on_demand_end_green(settings: Set
 
     assert airflow.wait("data_quality", audit, 180.0) == "success"
     assert airflow.wait("monthly_report", report, 240.0) == "success"
-    page = settings.home / "data_docs" / "reports" / f"monthly-2024-03-{head(settings, MAIN)[:16]}.html"
-    assert page.read_text().count('<img src="data:image/png') == 2
+    commit = head(settings, MAIN)
+    page = (settings.home / "data_docs" / "reports" / f"monthly-2024-03-{commit[:16]}.html").read_text()
+    assert page.count('<img src="data:image/png') == 2
+    assert table_hash(published(LakeFiles.of(settings, commit), MIDNIGHT.date().replace(day=1))) in page
 
 
 def test_a_backfill_that_breaks_a_law_is_not_published_and_sends_word(
     settings: Settings, airflow: AirflowApi, tmp_path: Path
 ) -> None:
-    published = head(settings, MAIN)
-    prices = ["70.00000000", "70.01000000", "630.00000000", "70.02000000"]  # nine times as much within a minute
-    file = archive(tmp_path / "jump.csv", datetime(2024, 3, 5, 12, tzinfo=UTC), prices)
+    before = head(settings, MAIN)
+    jump = ["70", "70.01", "630", "70.02"]  # nine times as much within a minute
+    file = archive(tmp_path / "jump.csv", trades(90_000, datetime(2024, 3, 5, 12, tzinfo=UTC), jump))
     run = airflow.trigger("backfill", {"market": "spot", "symbol": "LTCUSDT", **BAD_DAY, "file": str(file)})
 
     assert airflow.wait("backfill", run, 300.0) == "failed"
-    assert head(settings, MAIN) == published
+    assert head(settings, MAIN) == before
     failed = next(one for one in airflow.runs("nightly_batch") if one["conf"] == BAD_DAY)
     assert failed["note"].startswith("Audit failed: http")
     (message,) = until("an alert", lambda: alerts(settings, failed["dag_run_id"]), 60.0)

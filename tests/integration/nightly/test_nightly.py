@@ -23,7 +23,7 @@ from pyspark.sql import SparkSession
 
 from spark.batch.files import LakeFiles
 from spark.batch.job import Batch
-from spark.batch.reproduce import month_of, published, table_hash
+from spark.batch.reproduce import published, table_hash
 from tests.conftest import Stack
 from tests.homes import own_home
 from tests.lakes import MIDNIGHT_US, THE_8TH, THE_9TH, bronze_files, market, rows_of, trade
@@ -34,7 +34,6 @@ from tickhouse.lake.client import INGEST, MAIN, repository
 from tickhouse.lake.commit import commit_ingest
 from tickhouse.lake.rollback import rollback
 from tickhouse.nightly import serving, steps
-from tickhouse.nightly.report import report
 from tickhouse.reconcile import gold
 from tickhouse.reconcile.lake import connect
 from tickhouse.reconcile.model import StreamKey, Trade
@@ -262,15 +261,3 @@ def test_a_rollback_by_dag_moves_main_and_tables_and_the_months_hash(lake: Lake,
         Decimal(candle.volume).scaleb(-8) for candle in wanted.values()
     )
     assert without_xmin(lake.rows()) != without_xmin(before)
-
-
-def test_the_notebook_gives_the_published_month_and_its_hash(lake: Lake) -> None:
-    files = LakeFiles.of(lake.settings, head(lake.settings, MAIN))
-    made = report(lake.settings, MAIN, "2024-08")
-
-    assert made.commit_id == head(lake.settings, MAIN)
-    assert made.result_hash == table_hash(published(files, THE_8TH.replace(day=1)))
-    assert made.result_hash == month_of(lake.spark, files, THE_8TH.replace(day=1)).hash
-    page = (lake.settings.home / "data_docs" / "reports" / made.url.rpartition("/")[2]).read_text()
-    assert page.count('<img src="data:image/png') == 2
-    assert made.result_hash in page
