@@ -131,6 +131,7 @@ def _take_down(known: Mapping[str, Service], report: Reporter, name: str, _cance
     alive = [program for program in known[name].all_programs() if program in states and states[program].is_alive]
     if alive:
         report(name, "stopping")
+        supervise.stop(known[name].stop.first)
         supervise.stop(alive)
         report(name, "stopped")
 

@@ -63,10 +63,14 @@ class Ready(_Strict):
 
 
 class Stop(_Strict):
-    """The signal that stops the service and the seconds it gets before KILL."""
+    """The signal that stops the service and the seconds it gets before KILL.
+
+    `first` names the programs that stop before the others: to end well they need them.
+    """
 
     signal: Literal["TERM", "INT", "QUIT"] = "TERM"
     wait_s: int = Field(default=30, ge=1)
+    first: tuple[str, ...] = ()
 
 
 class Setup(_Strict):

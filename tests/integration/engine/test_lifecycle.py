@@ -14,7 +14,7 @@ import pytest
 from stack.engine import leftovers, supervise
 from stack.engine.context import MARKER
 from stack.engine.lifecycle import down, up
-from stack.engine.model import Ready, Service, Setup, Stop
+from stack.engine.model import Program, Ready, Service, Setup, Stop
 from stack.engine.survey import status
 from tests.eventually import eventually
 from tests.homes import own_home
@@ -26,6 +26,16 @@ import http.server, os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("listening", flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+# Writes whether something still listens on a port (0) when it is told to end.
+LAST_WORDS = """
+import pathlib, signal, socket, sys
+def end(*_):
+    with socket.socket() as client:
+        pathlib.Path(sys.argv[2]).write_text(str(client.connect_ex(("127.0.0.1", int(sys.argv[1])))))
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+signal.pause()
 """
 DIE = "print('the reason is here', flush=True); raise SystemExit(3)"
 
@@ -257,3 +267,16 @@ def test_only_processes_of_this_home_are_leftovers(home: Path) -> None:
     assert found == [mine.pid]
     assert mine.returncode is not None
     assert is_theirs_alive
+
+
+def test_a_program_that_needs_the_others_stops_before_them(home: Path, tmp_path: Path) -> None:
+    note, server = tmp_path / "note", fake("server", "redis")
+    talker = Program(command=(sys.executable, "-c", LAST_WORDS, "{{ port.redis }}", str(note)))
+    programs = {"a-server": Program(command=server.command or ()), "z-talker": talker}
+    both = server.model_copy(
+        update={"command": None, "programs": programs, "stop": Stop(wait_s=5, first=("z-talker",))}
+    )
+    up(services=["server"], known={"server": both})
+    down(known={"server": both})
+
+    assert note.read_text() == "0"

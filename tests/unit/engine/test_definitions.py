@@ -84,6 +84,7 @@ def test_every_name_used_exists() -> None:
     for service in known.values():
         assert set(service.depends_on) <= set(known)
         assert set(service.stops_before) <= set(known)
+        assert set(service.stop.first) <= set(service.all_programs())
         for setting, by in service.depends_when.items():
             assert setting in Settings.model_fields
             assert {one for services in by.values() for one in services} <= set(known)
