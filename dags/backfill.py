@@ -67,6 +67,7 @@ def backfill() -> None:
         conf={"from": "{{ params['from'] }}", "to": "{{ params['to'] }}"},
         wait_for_completion=True,
         deferrable=True,
+        retries=0,  # the run it waits for has retries of its own
         poke_interval=5,
         doc_md="Build, audit and publish the days again.",
     )

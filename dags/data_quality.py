@@ -75,11 +75,11 @@ def data_quality() -> None:
 
     @task(trigger_rule="one_failed")
     def announce(run_id: str) -> None:
-        """Send word that an audit failed."""
-        from tickhouse.nightly.alerts import announce_failure
+        """Send word that an audit failed, and fail the run."""
+        from tickhouse.nightly.tasks import announce_and_fail
         from tickhouse.settings import load_settings
 
-        announce_failure(load_settings(), "data_quality", run_id)
+        announce_and_fail(load_settings(), "data_quality", run_id)
 
     chosen = choose()
     [lake(chosen), tables(chosen)] >> announce()

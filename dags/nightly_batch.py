@@ -91,7 +91,7 @@ def nightly_batch() -> None:
 
     @task(trigger_rule="one_failed")
     def announce(params: dict[str, Any], dag_run: Any) -> None:
-        """Send word that the run failed."""
+        """Send word that the run failed, and fail it."""
         from tickhouse.nightly import tasks
 
         tasks.announce(params, dag_run)

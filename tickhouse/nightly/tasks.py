@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from tickhouse.airflow_api import AirflowApi
 from tickhouse.nightly import alerts, serving, steps
 from tickhouse.nightly.airflow import days_in, days_of, failing_for_good
-from tickhouse.settings import load_settings
+from tickhouse.settings import Settings, load_settings
 
 
 def prepare(params: Mapping[str, Any], dag_run: Any) -> dict[str, str]:
@@ -68,7 +68,23 @@ def export(published: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def announce(params: Mapping[str, Any], dag_run: Any) -> None:
-    """Send word that the run failed, with the report of a failed audit."""
+    """Send word that the run failed, with the report of a failed audit, and fail.
+
+    Raises:
+        AirflowFailException: Always, once the message is sent.
+        StoreUnavailable: It could not be sent.
+    """
     settings = load_settings()
     report = steps.failed_report(settings, days_of(params, dag_run.run_after))
-    alerts.announce_failure(settings, dag_run.dag_id, dag_run.run_id, report)
+    announce_and_fail(settings, dag_run.dag_id, dag_run.run_id, report)
+
+
+def announce_and_fail(settings: Settings, dag_id: str, run_id: str, report: str = "") -> None:
+    """Send word that a run failed, and fail: Airflow takes a run's state from its last task, which is this one.
+
+    Raises:
+        AirflowFailException: Always, once the message is sent.
+        StoreUnavailable: It could not be sent.
+    """
+    alerts.announce_failure(settings, dag_id, run_id, report)
+    raise AirflowFailException(f"Run {run_id} of {dag_id} failed; the message is on {alerts.TOPIC}. {report}".rstrip())
