@@ -14,6 +14,9 @@ from stack.engine.supervise import run_dir, supervisor_pid
 from tickhouse.settings import home
 
 TERM_WAIT_S = 25.0
+# In the title of a worker of Airflow's LocalExecutor that has no task. It waits for a message of its scheduler, without
+# end when that was killed, and does not heed SIGTERM: that is for its task.
+IDLE = "<idle>"
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -49,11 +52,14 @@ def is_gone(pid: int) -> bool:
 
 
 def end(processes: Iterable[psutil.Process]) -> None:
-    """Ask processes to end, then kill those that do not."""
+    """Ask processes to end, then kill those that do not; idle workers are not asked."""
     asked = list(processes)
     for process in asked:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
+            if IDLE in " ".join(process.cmdline()):
+                process.kill()
+            else:
+                process.terminate()
     _, alive = psutil.wait_procs(asked, timeout=TERM_WAIT_S)
     for process in alive:
         with contextlib.suppress(psutil.NoSuchProcess):

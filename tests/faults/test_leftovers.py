@@ -7,9 +7,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
-from stack.engine.leftovers import orphans
+from stack.engine.leftovers import end, is_gone, orphans
 
 pytestmark = pytest.mark.faults
 
@@ -42,3 +43,19 @@ def test_retitled_worker_is_found_by_its_folder(home: Path, code: str, folder: s
         assert child.stdout.readline() == "up\n"
 
         assert (child.pid in [process.pid for process in orphans()]) is is_ours
+
+
+def test_idle_worker_is_ended_without_being_asked() -> None:
+    code = "import signal; signal.signal(signal.SIGTERM, lambda *_: print('asked', flush=True)); " + RETITLED
+    with (
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child,
+        ExitStack() as ended,
+    ):
+        ended.callback(child.kill)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+
+        end([psutil.Process(child.pid)])
+
+        assert is_gone(child.pid)
+        assert child.stdout.read() == ""
