@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+# Every JVM stops at the first compiler: most live for seconds here, and on two cores the second one takes more than it
+# gives. Benchmarks and `make demo` run with both.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+
 @dataclass(frozen=True)
 class Stack:
     """The session's stack: one home, services started when a test first asks for them.

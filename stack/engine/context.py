@@ -21,7 +21,18 @@ from tickhouse.settings import REPO, Settings, cache_dir, home, ports
 
 # What a service inherits from the shell; everything else it gets from its definition, so that a start does not
 # depend on who starts it. Certificates and proxies: Spark and Maven inside tasks need them.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "JAVA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "USER",
+    "JAVA_HOME",
+    "JDK_JAVA_OPTIONS",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+)
 _INHERITED_PREFIXES = ("TICKHOUSE_", "SSL_CERT_", "REQUESTS_CA_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 # Present in the environment of every process we start, and inherited by what those start in turn.
