@@ -15,10 +15,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import dag
 
 from spark.conf import CONF
+from spark.submit_operator import StreamSubmitOperator
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -49,7 +49,7 @@ def spark_ui_port() -> int:
 )
 def stream_trades() -> None:
     """Run the streaming job."""
-    SparkSubmitOperator(
+    StreamSubmitOperator(
         task_id="stream",
         application=str(REPO / "spark" / "streaming.py"),
         name="tickhouse-stream",

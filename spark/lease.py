@@ -24,6 +24,7 @@ import psutil
 import structlog
 
 from tickhouse.errors import LeaseHeld
+from tickhouse.settings import Settings
 
 # Takes the lock of a file; returns what keeps it, or None when another process has it.
 TryLock = Callable[[Path], Any | None]
@@ -34,6 +35,11 @@ log = structlog.get_logger("spark.lease")
 ASK_S = 45.0
 FORCE_S = 15.0
 _EVERY_S = 0.2
+
+
+def stream_folder(settings: Settings) -> Path:
+    """Return the folder of checkpoints, lease, progress and stop file."""
+    return settings.home / "stream"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -26,7 +25,7 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from spark.lease import Lease, jvm_lock
+from spark.lease import Lease, jvm_lock, stream_folder
 from spark.queries import Query, streaming_queries
 from tickhouse.errors import TickhouseError
 from tickhouse.settings import Settings, load_settings
@@ -36,11 +35,6 @@ log = structlog.get_logger("spark.streaming")
 MOST_FAILURES = 20
 PROGRESS_EVERY_S = 1.0
 STOP_WAIT_S = 40.0
-
-
-def stream_folder(settings: Settings) -> Path:
-    """Return the folder of checkpoints, lease, progress and stop file."""
-    return settings.home / "stream"
 
 
 @dataclass(slots=True)
