@@ -94,7 +94,7 @@ def test_killed_stores_that_stay_away_get_everything_afterwards(sinks: Sinks) ->
             eventually(lambda store=store: answers(store), timeout_s=180, every_s=1)
 
 
-def test_kill_9_of_connect_and_the_registry_loses_and_doubles_nothing(sinks: Sinks) -> None:
+def test_killed_and_stopped_connect_and_registry_lose_and_double_nothing(sinks: Sinks) -> None:
     market = Market(sinks, "ETHUSDT")
     with market.open():
         eventually(until_read(market, 2 * BATCH), timeout_s=60)
@@ -107,3 +107,7 @@ def test_kill_9_of_connect_and_the_registry_loses_and_doubles_nothing(sinks: Sin
         threading.Event().wait(STOPPED_S)
         supervise.start("registry")
         eventually(lambda: answers("registry"), timeout_s=180, every_s=1)
+        supervise.stop(["connect"])
+        threading.Event().wait(STOPPED_S)
+        supervise.start("connect")
+        eventually(lambda: answers("connect"), timeout_s=180, every_s=1)
