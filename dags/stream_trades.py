@@ -12,7 +12,7 @@ batches first. Nothing is lost when it is killed instead: each query goes on fro
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import dag
@@ -39,6 +39,8 @@ def spark_ui_port() -> int:
 
 @dag(
     schedule="@continuous",
+    # Without it the first run is dated now and each later one like it, so that none is ever made: "run already exists".
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
     max_active_runs=1,
     catchup=False,
     is_paused_upon_creation=False,
