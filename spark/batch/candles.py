@@ -35,16 +35,7 @@ def minute_bars(partials: DataFrame) -> DataFrame:
     Args:
         partials: Columns of `spark.batch.partials.PARTIAL`; each event is in one.
     """
-    sums = [F.sum(name).cast(PARTIAL[name]).alias(name) for name in _SUMS]
-    return partials.groupBy(*SYMBOL, "stream", F.col("minute").alias("open_time")).agg(
-        F.min_by("open", "open_trade_id").alias("open"),
-        F.max("high").alias("high"),
-        F.min("low").alias("low"),
-        F.max_by("close", "close_trade_id").alias("close"),
-        *sums,
-        F.min("open_trade_id").alias("open_trade_id"),
-        F.max("close_trade_id").alias("close_trade_id"),
-    )
+    return _merged(partials, "minute")
 
 
 def read_minute_bars(spark: SparkSession, files: LakeFiles, paths: Sequence[str], tasks: int) -> DataFrame:
@@ -65,9 +56,13 @@ def one_stream(bars: DataFrame) -> DataFrame:
 def roll_up(bars: DataFrame, seconds: int) -> DataFrame:
     """Return longer bars from shorter ones that have trades; an interval without any has none."""
     start = F.timestamp_seconds(F.floor(F.unix_seconds("open_time") / seconds) * seconds)
-    parts = bars.withColumn("start", start)
-    sums = [F.sum(name).cast(parts.schema[name].dataType).alias(name) for name in _SUMS]
-    return parts.groupBy(*SYMBOL, "stream", F.col("start").alias("open_time")).agg(
+    return _merged(bars.withColumn("start", start), "start")
+
+
+def _merged(parts: DataFrame, start: str) -> DataFrame:
+    """Return the bar that the parts of each market, symbol, stream and `start` make; a sum keeps its type."""
+    sums = [F.sum(name).cast(CANDLE[name]).alias(name) for name in _SUMS]
+    return parts.groupBy(*SYMBOL, "stream", F.col(start).alias("open_time")).agg(
         F.min_by("open", "open_trade_id").alias("open"),
         F.max("high").alias("high"),
         F.min("low").alias("low"),
