@@ -1,36 +1,40 @@
-# Every verb of the project, one line each. Needs Debian 12 with Python 3.11 (venv), JDK 17, Maven and a C toolchain.
+# Every verb of the project, one line each. They need Debian 12 with Python 3.11 (and venv), JDK 17,
+# Maven and a C toolchain.
 PYTHON := $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench up down status clean
+.PHONY: help setup demo test test-long check bench up down status clean
 
-help:          ## list the verbs
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+help:          ## list these verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup:         ## make .venv from the lock file and fetch all servers into the cache (about a second when done)
+setup:         ## make .venv from the lock file, download all servers into the cache (later runs: a second)
 	@$(PYTHON) stack/setup.py
 
-demo: setup    ## start everything and play a market through it
+demo: setup    ## play a synthetic market through a lakehouse of its own, in .tickhouse-demo
 	@$(BIN)/tickhouse demo
 
-test: setup    ## every test, side by side on the real servers that they share; about eight minutes
-	@$(BIN)/pytest tests -n 3
+test: setup    ## run the tests in parallel on real servers that they share; about twelve minutes
+	@$(BIN)/pytest tests -n 3 -m "not long"
 
-check: setup   ## format, lint, types
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+test-long: setup ## run the tests that take minutes each: simulated weeks, damaged checkpoints
+	@$(BIN)/pytest tests -m long
 
-bench: setup   ## measure against the floor of this machine; writes bench/latest.json
+check: setup   ## check format, lint, types, layers of imports, licences
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/pip-licenses --summary
+
+bench: setup   ## run the benchmarks, each against a floor on this machine; write bench/latest.json
 	@$(BIN)/python -m bench
 
-up: setup      ## start profile core
+up: setup      ## start the services of profile core
 	@$(BIN)/tickhouse up
 
-down: setup    ## stop everything; data stays
+down: setup    ## stop all services; data stays
 	@$(BIN)/tickhouse down
 
-status: setup  ## show what runs and what the stores hold
+status: setup  ## show which services run and what the stores hold
 	@$(BIN)/tickhouse status
 
-clean:         ## stop everything; remove data, logs, secrets and .venv (the cache outside the clone stays)
-	@if [ -x $(BIN)/tickhouse ]; then $(BIN)/tickhouse down --purge; fi && rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:         ## stop all services, the demo's too; remove data, logs, secrets and .venv (the cache stays)
+	@if [ -x $(BIN)/tickhouse ]; then $(BIN)/tickhouse down --purge && $(BIN)/tickhouse --demo down --purge; fi && rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

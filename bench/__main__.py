@@ -1,4 +1,7 @@
-"""`python -m bench [NAME…] [--quick] [--list]`: measure, write bench/latest.json, exit 1 when a bound is missed."""
+"""`python -m bench [NAME…] [--quick] [--list]`: measure and write bench/latest.json.
+
+The exit code is 1 when a benchmark missed its bound or failed.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.harness import BenchmarkFailed, Bound, Figures, OthersCpu, load_1m, machine, merged, say
-from bench.stand import Stand, stand
-from stack.engine.supervise import supervisor_pid
-from tickhouse.errors import TickhouseError
-from tickhouse.settings import REPO
+from bench.bench_stack import BenchStack, temporary_stack
+from bench.harness import BenchmarkFailed, Bound, Figures, OtherCpu, load_1m, machine, merged, say
+from common.errors import TickhouseError
+from common.settings import REPO
+from stack.engine.supervisor import supervisor_pid
 
 LATEST = Path(__file__).with_name("latest.json")
 NAMES = (
@@ -26,6 +29,8 @@ NAMES = (
     "frames_vs_cryptofeed",
     "spark_parquet",
     "postgres_upsert",
+    "influx_write",
+    "ids_that_skip",
     "lake_put",
     "freshness_p95_s",
     "burst",
@@ -33,13 +38,16 @@ NAMES = (
     "connect_elasticsearch",
     "connect_cassandra",
     "connect_freshness_p95_s",
+    "geode_put",
+    "neo4j_sync",
     "nightly_candles",
     "audit",
+    "api_candles",
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the named benchmarks (default: all); return 1 when one missed its bound or could not be taken."""
+    """Run the named benchmarks (default: all); return 1 when one missed its bound or failed."""
     options = _parser().parse_args(arguments)
     names = options.names or list(NAMES)
     if unknown := sorted(set(names) - set(NAMES)):
@@ -50,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name:24}{module.BOUND!s:10}{(module.__doc__ or '').splitlines()[0]}")
         return 0
     results: dict[str, Any] = {}
-    with stand(is_quick=options.quick) as bench:
+    with temporary_stack(is_quick=options.quick) as bench:
         for name in names:
             results[name] = measured(name, bench)
             _write({name: results[name]})
@@ -62,18 +70,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure against the floor of this machine.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks, default all")
-    parser.add_argument("--quick", action="store_true", help="small sizes: tries the benchmarks, proves nothing")
-    parser.add_argument("--list", action="store_true", help="list names, bounds and what is compared")
+    parser.add_argument("--quick", action="store_true", help="small sizes: only tests that the benchmarks run")
+    parser.add_argument("--list", action="store_true", help="list the benchmarks with their bounds")
     return parser
 
 
-def measured(name: str, bench: Stand) -> Figures:
-    """Run one benchmark and return its result; a failure is a result too, and never ok."""
+def measured(name: str, bench: BenchStack) -> Figures:
+    """Run one benchmark and return its result; a failure is a result that is not ok."""
     module = importlib.import_module(f"bench.{name}")
     bound: Bound = module.BOUND
     say(f"{name} ({bound})")
     began, load = time.monotonic(), load_1m()
-    others = OthersCpu(lambda: [pid for pid in (os.getpid(), supervisor_pid()) if pid])
+    others = OtherCpu(lambda: [pid for pid in (os.getpid(), supervisor_pid()) if pid])
     try:
         figures: Figures = module.run(bench)
         ok = bound.holds(figures["ratio"]) and not figures.pop("failed", False)
@@ -94,7 +102,7 @@ def _commit() -> str:
 
 
 def line_of(name: str, result: Figures) -> str:
-    """Return a result as one line for a person."""
+    """Return a result as one line of text."""
     if result["ratio"] is None:
         return f"{name:24}FAILED  {result['note'].splitlines()[0][:120]}"
     mark = "ok" if result["ok"] else "MISSED"
@@ -103,7 +111,7 @@ def line_of(name: str, result: Figures) -> str:
 
 
 def _write(results: dict[str, Any]) -> None:
-    """Put results into bench/latest.json; those of benchmarks that were not run stay, each says when it was taken."""
+    """Merge results into bench/latest.json; the results of other benchmarks stay."""
     old = json.loads(LATEST.read_text()) if LATEST.exists() else {}
     LATEST.write_text(json.dumps(merged(old, results), indent=2, ensure_ascii=False) + "\n")
 

@@ -1,16 +1,16 @@
-"""The whole audit of a day (laws, Great Expectations, Data Docs), against a DuckDB scan of the columns it reads."""
+"""The whole audit of a day, against a DuckDB scan of the columns that it reads."""
 
 from __future__ import annotations
 
+from bench.bench_stack import BenchStack
 from bench.harness import Figures, at_most, compared, rounded, worker
-from bench.stand import Stand
 
 BOUND = at_most(3)
 TRADES, PAIRS = 5_000_000, 4
 
 
-def run(bench: Stand) -> Figures:
-    """Measure CPU seconds; the import of Great Expectations is told apart."""
+def run(bench: BenchStack) -> Figures:
+    """Measure CPU seconds; the import of Great Expectations is reported separately."""
     trades, pairs = bench.sized(TRADES, 100_000), bench.sized(PAIRS, 2)
     folder = bench.file("lake")
     worker("audit", "lake", str(folder), str(trades))

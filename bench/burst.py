@@ -1,4 +1,4 @@
-"""10,000 events a second for a minute from the exchange to the live producer: what of it is lost."""
+"""Events lost when the exchange sends the live producer 10,000 events per second for a minute."""
 
 from __future__ import annotations
 
@@ -7,31 +7,40 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from bench.bench_stack import (
+    BenchProgram,
+    BenchStack,
+    LocalExchange,
+    count_records,
+    empty_topics,
+    local_exchange,
+    wait_for,
+)
 from bench.harness import Figures, at_most, rounded, say
 from bench.market import market_config
 from bench.pipeline import live_producer, producer_metrics
-from bench.stand import Exchange, Program, Stand, count_records, empty_topics, exchange, until
-from tickhouse.settings import Settings
+from common.settings import Settings
+from common.topics import GAPS, TRADES
 
 BOUND = at_most(0.0)
-EVENTS_A_SECOND, SECONDS = 10_000, 60
+EVENTS_PER_SECOND, SECONDS = 10_000, 60
 SAMPLE_EVERY_S = 0.5
 DRAIN_S = 180.0
 
 
-def run(bench: Stand) -> Figures:
+def run(bench: BenchStack) -> Figures:
     """Count offered ids, ids in Kafka and ids of open gaps."""
     settings = bench.up("kafka", "registry")
     empty_topics(settings)
     seconds = bench.sized(SECONDS, 10)
     config = {
-        "market": market_config(EVENTS_A_SECOND * seconds, seconds),
-        # In real time, as Binance does: who reads too slowly is cut, and must fill its gap.
+        "market": market_config(EVENTS_PER_SECOND * seconds, seconds),
+        # In real time, as Binance does: a client that reads too slowly is disconnected.
         "playback": {"speed": 1, "live_times": True, "start": "subscription", "start_after_s": 2, "slow_client": "cut"},
     }
-    with exchange(bench, "burst", config) as market, live_producer(bench, "burst") as producer:
-        until(lambda: market.state()["state"] == "playing", "the market to play", timeout_s=60)
-        offered_at, drained, peaks = follow(market, producer, settings, EVENTS_A_SECOND * seconds)
+    with local_exchange(bench, "burst", config) as market, live_producer(bench, "burst") as producer:
+        wait_for(lambda: market.state()["state"] == "playing", "the market to play", timeout_s=60)
+        offered_at, drained, peaks = follow(market, producer, settings, EVENTS_PER_SECOND * seconds)
         offered, account = offered_ids(market)
         peak_rss_mib = producer.peak_rss_mib()
         code = producer.end()
@@ -47,7 +56,7 @@ def run(bench: Stand) -> Figures:
         "drain_s": drained, **peaks, "producer_exit_code": code,
         "producer_cpu_s": rounded(producer.usage.ru_utime + producer.usage.ru_stime),
         "producer_peak_rss_mib": peak_rss_mib,
-        "how": f"local exchange in real time, {EVENTS_A_SECOND} aggTrades/s (and tickers) for {seconds} s on one "
+        "how": f"local exchange in real time, {EVENTS_PER_SECOND} aggTrades/s (and tickers) for {seconds} s on one "
         "connection to `producer live`; lost = offered ids (the exchange's account) - ids read from crypto.trades - "
         "ids of open gaps; "
         "drain_s: from the last frame offered until Kafka has every id (-1: not within "
@@ -56,9 +65,9 @@ def run(bench: Stand) -> Figures:
 
 
 def follow(
-    market: Exchange, producer: Program, settings: Settings, expected: int
+    market: LocalExchange, producer: BenchProgram, settings: Settings, expected: int
 ) -> tuple[float, float, dict[str, float]]:
-    """Watch until all was offered and taken; return seconds of the offer, seconds of draining, and peaks."""
+    """Watch until all is offered and in Kafka; return seconds of both, and the peaks."""
     began, done_at = time.monotonic(), 0.0
     peaks = {"max_inbox_frames": 0.0, "max_unacknowledged": 0.0}
     while True:
@@ -70,7 +79,7 @@ def follow(
             if market.state()["state"] == "done":
                 done_at = now
                 say(f"    offered after {now - began:.1f} s; {peaks}")
-        elif is_drained(metrics, count_records(settings, "crypto.trades"), expected) or now - done_at > DRAIN_S:
+        elif is_drained(metrics, count_records(settings, TRADES), expected) or now - done_at > DRAIN_S:
             is_late = now - done_at > DRAIN_S
             return done_at - began, -1.0 if is_late else round(now - done_at, 1), peaks
         time.sleep(SAMPLE_EVERY_S)
@@ -79,22 +88,23 @@ def follow(
 def is_drained(metrics: dict[str, float], in_kafka: int, expected: int) -> bool:
     """Return whether Kafka has every trade, nothing waits to be encoded, and no gap is open.
 
-    `lag_records` tells no end: the ledger snapshots of an idle producer count as unacknowledged until its next poll.
+    `lag_records` cannot be used: ledger snapshots of an idle producer count as unacknowledged until
+    its next poll.
     """
     return metrics.get("queue_depth_frames", 1) + metrics.get("gaps_open", 1) == 0 and in_kafka >= expected
 
 
-def offered_ids(market: Exchange) -> tuple[set[str], dict[str, Any]]:
-    """Return the event id of every trade that the exchange offered, and its account."""
-    from stack.exchange.truth import Truth
+def offered_ids(market: LocalExchange) -> tuple[set[str], dict[str, Any]]:
+    """Return the event id of every trade that the exchange offered, and its truth document."""
+    from standins.exchange.oracle import MarketOracle
 
     account = market.get("/tickhouse/truth")
-    return {trade.event_id for trade in Truth.from_document(account).trades()}, account
+    return {trade.event_id for trade in MarketOracle.from_document(account).trades()}, account
 
 
 def kafka_ids(settings: Settings) -> Iterator[str]:
-    """Yield the event id of every record of crypto.trades: the first field of its Avro, after 5 bytes of framing."""
-    for _, value in records(settings, "crypto.trades"):
+    """Yield the event id of every record of crypto.trades, its first Avro field after 5 bytes."""
+    for _, value in records(settings, TRADES):
         size, at, shift = 0, 5, 0
         while True:
             byte = value[at]
@@ -109,7 +119,7 @@ def kafka_ids(settings: Settings) -> Iterator[str]:
 def open_gap_ids(settings: Settings) -> set[str]:
     """Return the event ids of all gaps that are not filled."""
     latest: dict[bytes, dict[str, Any]] = {}
-    for key, value in records(settings, "crypto.gaps"):
+    for key, value in records(settings, GAPS):
         latest[key] = json.loads(value)
     return {
         f"binance:{gap['market']}:{gap['symbol']}:{gap['stream']}:{number}"
@@ -120,7 +130,7 @@ def open_gap_ids(settings: Settings) -> set[str]:
 
 
 def records(settings: Settings, topic: str) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, value) of every record of a topic, with a client of our own."""
+    """Yield (key, value) of every record of a topic."""
     from confluent_kafka import Consumer, TopicPartition
 
     consumer = Consumer(

@@ -1,4 +1,4 @@
-"""Enriched trades a second by Connect into Cassandra, against concurrent prepared inserts of the official client."""
+"""Enriched trades per second by Connect into Cassandra, against the official client's inserts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from bench.bench_stack import BenchStack
 from bench.harness import Figures
-from bench.sinks import BATCH, BOUND, Side, Trade, batches, measure
-from bench.stand import Stand
-from tickhouse.stores.cassandra import connected
+from bench.sinks import BATCH, BOUND, EnrichedRow, SinkSide, batches, measure
+from common.clients.cassandra import connected
 
 __all__ = ["BOUND", "run"]
 
 COLUMNS = (
     "event_id", "exchange", "market", "stream", "symbol", "trade_id", "first_trade_id", "last_trade_id", "price", "qty",
     "side", "trade_time", "base", "quote", "pair", "quote_qty", "is_sentinel", "minute", "bucket", "trade_time_us",
+    "source",
 )  # fmt: skip
 
 
-def run(bench: Stand) -> Figures:
+def run(bench: BenchStack) -> Figures:
     """Measure both sides."""
     from cassandra.concurrent import execute_concurrent_with_args
 
@@ -35,24 +36,24 @@ def run(bench: Stand) -> Figures:
             for batch in batches(prepared):
                 execute_concurrent_with_args(writer, insert, batch, concurrency=BATCH)
 
-        def has(one: Trade) -> bool:
-            key = (one["symbol"], moment(one["bucket"]), moment(one["trade_time"]), one["trade_id"])
+        def has(trade: EnrichedRow) -> bool:
+            key = (trade["symbol"], moment(trade["bucket"]), moment(trade["trade_time"]), trade["trade_id"])
             return reader.execute(question, key).one() is not None
 
-        side = Side("cassandra-trades", has, lambda rows: [row(one) for one in rows], floor)
+        side = SinkSide("cassandra-trades", has, lambda rows: [row(trade) for trade in rows], floor)
         return measure(bench, settings, side, "connect_cassandra")
 
 
-def row(one: Trade) -> tuple[Any, ...]:
+def row(trade: EnrichedRow) -> tuple[Any, ...]:
     """Return the values that the connector would write, in the order of `COLUMNS`."""
-    found = one | {"trade_time_us": one["trade_time"]}
+    values = trade | {"trade_time_us": trade["trade_time"]}
     for name, places in (("price", 8), ("qty", 8), ("quote_qty", 16)):
-        found[name] = Decimal(one[name]).scaleb(-places)
+        values[name] = Decimal(trade[name]).scaleb(-places)
     for name in ("trade_time", "minute", "bucket"):
-        found[name] = moment(one[name])
-    return tuple(found[name] for name in COLUMNS)
+        values[name] = moment(trade[name])
+    return tuple(values[name] for name in COLUMNS)
 
 
 def moment(time_us: int) -> datetime:
-    """Return a time as Cassandra has it: milliseconds."""
+    """Return a time in milliseconds, as Cassandra stores it."""
     return datetime.fromtimestamp(time_us // 1000 / 1000, UTC)

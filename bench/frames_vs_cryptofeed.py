@@ -1,4 +1,4 @@
-"""Frames to Avro bytes (ours) against frames to objects (cryptofeed's Binance handler), CPU against CPU."""
+"""CPU per frame: frames to Avro bytes, against frames to objects in cryptofeed's handler."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.bench_stack import BenchStack
 from bench.harness import BenchmarkFailed, Figures, alternate, at_least, compared, rounded, say, worker
 from bench.market import RECORDINGS, recorded_frames, synthetic_frames, write_frames
-from bench.stand import Stand
-from stack.engine.fetch import once
-from tickhouse.settings import cache_dir
+from common.settings import cache_dir
+from stack.engine.cache import cached_folder
 
 BOUND = at_least(0.5)
 CRYPTOFEED = "cryptofeed==2.4.1"
@@ -20,8 +20,8 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 SCRIPT = Path(__file__).parent / "workers" / "objects.py"
 
 
-def run(bench: Stand) -> Figures:
-    """Measure frames a CPU second over the frames that both take."""
+def run(bench: BenchStack) -> Figures:
+    """Measure frames per CPU second over the frames that both sides accept."""
     python = str(environment() / "bin" / "python")
     recorded = recorded_frames()
     trades, books = recorded["aggTrade"], recorded["bookTicker"]
@@ -42,7 +42,7 @@ def run(bench: Stand) -> Figures:
     return figures
 
 
-def _measured(bench: Stand, kind: str, frames: list[str], python: str, pairs: int) -> Figures:
+def _measured(bench: BenchStack, kind: str, frames: list[str], python: str, pairs: int) -> Figures:
     path = bench.file(f"{kind}.txt")
     write_frames(path, (frame.encode() for frame in frames))
 
@@ -64,10 +64,10 @@ def _measured(bench: Stand, kind: str, frames: list[str], python: str, pairs: in
 
 
 def environment() -> Path:
-    """Return an environment with cryptofeed and nothing of ours, made in the cache at the first call.
+    """Return a Python environment with cryptofeed only; created in the cache at the first call.
 
     Raises:
-        BenchmarkFailed: It cannot be installed here.
+        BenchmarkFailed: cryptofeed cannot be installed.
     """
 
     def fill(folder: Path) -> None:
@@ -76,13 +76,13 @@ def environment() -> Path:
         _run([str(uv), "venv", "--quiet", "--relocatable", "--allow-existing", "--python", sys.executable, str(folder)])
         _run([str(uv), "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), CRYPTOFEED])
 
-    return once(cache_dir() / "bench" / f"{CRYPTOFEED.replace('==', '-')}-py{sys.version_info[1]}", fill)
+    return cached_folder(cache_dir() / "bench" / f"{CRYPTOFEED.replace('==', '-')}-py{sys.version_info[1]}", fill)
 
 
 def _run(command: list[str]) -> None:
     env = dict(os.environ)
     if CERTIFICATES.exists():
-        env.setdefault("SSL_CERT_FILE", str(CERTIFICATES))  # uv brings its own list, without private authorities
+        env.setdefault("SSL_CERT_FILE", str(CERTIFICATES))  # uv has its own list of authorities, without private ones
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900, check=False)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""From a frame's exchange time to its row in PostgreSQL and Redis, at 1,000 events a second."""
+"""Seconds from a trade's exchange time to its row in PostgreSQL and Redis, at 1,000 events/s."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import numpy as np
 import psycopg
 import redis
 
+from bench.bench_stack import BenchStack, LocalExchange, local_exchange, wait_for
 from bench.harness import BenchmarkFailed, Figures, at_most, percentile, rounded, say
 from bench.market import market_config
-from bench.pipeline import Cores, clean_slate, live_producer, streaming_job
-from bench.stand import Exchange, Stand, exchange, until
-from tickhouse.settings import Settings
+from bench.pipeline import CoresUsed, live_producer, remove_earlier_data, streaming_job
+from common.settings import Settings
 
 LIMIT_S = 2.0
 BOUND = at_most(1.0)  # of the limit
-EVENTS_A_SECOND = 1_000
+EVENTS_PER_SECOND = 1_000
 WARMUP_S, MEASURED_S, REST_S = 75, 75, 20
 POLL_EVERY_S = 0.05
-TRIGGER_S = 0.3  # spark/queries.py, candles and last
+TRIGGER_S = 0.3  # spark/streaming/queries.py, candles and last
 
-_SEEN = "SELECT symbol, upper(seen) - 1 FROM market.trade_ranges WHERE stream = 'aggTrade' AND NOT isempty(seen)"
+_SEEN = "SELECT symbol, max(upper(seen)) - 1 FROM market.trade_ranges WHERE stream = 'aggTrade' GROUP BY 1"
 Newest = Callable[[], dict[str, int]]
 
 
 @dataclass
-class Watched:
-    """Latencies of one store: every event counts, at the moment when a query first shows its id or a higher one.
+class WatchedStore:
+    """Latencies of one store: an event is visible when a query returns its id or a higher one.
 
     Args:
-        newest: Asks the store for the highest id by symbol.
+        newest: Returns the highest id by symbol in the store.
         times: Send time in µs by symbol, at the position id - first id.
         first: First id by symbol.
         window_us: Events sent in [from, until) count.
@@ -46,18 +46,18 @@ class Watched:
     shown: dict[str, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
-    def look(self) -> None:
-        """Ask once and note what is new."""
-        found = self.newest()
-        now_us = time.time_ns() // 1000  # after the answer: what the query took counts against us
-        for symbol, newest in found.items():
+    def poll(self) -> None:
+        """Query the store once and record the events that are new."""
+        by_symbol = self.newest()
+        now_us = time.time_ns() // 1000  # after the answer, so that the query's own time counts
+        for symbol, newest in by_symbol.items():
             first = self.first[symbol]
             before = self.shown.get(symbol, first - 1)
             sent = self.times[symbol][before + 1 - first : newest + 1 - first]
             in_window = sent[(sent >= self.window_us[0]) & (sent < self.window_us[1])]
             self.seconds += ((now_us - in_window) / 1e6).tolist()
             if len(sent) and now_us < int(sent[-1]):
-                raise BenchmarkFailed(f"Expected {symbol} {newest} only after it was sent, was in the store before.")
+                raise BenchmarkFailed(f"{symbol} {newest} was in the store before it was sent.")
             self.shown[symbol] = max(before, newest)
 
     def expected(self) -> int:
@@ -66,48 +66,48 @@ class Watched:
         return int(sum(((sent >= low) & (sent < high)).sum() for sent in self.times.values()))
 
     def figures(self) -> dict[str, float]:
-        """Return percentiles in seconds; what never showed is infinitely late."""
+        """Return percentiles in seconds; an event that never became visible is infinitely late."""
         late = self.seconds + [float("inf")] * (self.expected() - len(self.seconds))
         named = {f"p{percent}": rounded(percentile(late, percent)) for percent in (50, 95, 99)}
         return {**named, "max": rounded(max(late)), "events": len(late)}
 
 
-def run(bench: Stand) -> Figures:
+def run(bench: BenchStack) -> Figures:
     """Measure for more than a minute, after more than a minute of warm-up."""
     settings = bench.up("kafka", "registry", "postgres", "redis", "lakefs")
-    clean_slate(bench, settings)
+    remove_earlier_data(bench, settings)
     warmup_s, measured_s = bench.sized(WARMUP_S, 20), bench.sized(MEASURED_S, 20)
     length_s = warmup_s + measured_s + REST_S
     config = {
-        "market": market_config(EVENTS_A_SECOND * length_s, length_s),
+        "market": market_config(EVENTS_PER_SECOND * length_s, length_s),
         "playback": {"speed": 1, "live_times": True, "start": "subscription", "start_after_s": 2},
     }
     with (
-        exchange(bench, "freshness", config) as market,
+        local_exchange(bench, "freshness", config) as market,
         streaming_job(bench, "freshness") as spark,
         live_producer(bench, "freshness") as producer,
     ):
-        until(lambda: market.state()["state"] == "playing", "the market to play", timeout_s=60)
+        wait_for(lambda: market.state()["state"] == "playing", "the market to play", timeout_s=60)
         times, first = sent_times(market)
         start_us = min(int(sent[0]) for sent in times.values())
         window = (start_us + warmup_s * 10**6, start_us + (warmup_s + measured_s) * 10**6)
         stores = {
-            "postgres": Watched(newest_in_postgres(settings), times, first, window),
-            "redis": Watched(newest_in_redis(settings, sorted(times)), times, first, window),
+            "postgres": WatchedStore(newest_in_postgres(settings), times, first, window),
+            "redis": WatchedStore(newest_in_redis(settings, sorted(times)), times, first, window),
         }
         say(f"    playing; measured from {warmup_s} s on, for {measured_s} s")
         cores = watch(stores, window, (producer, spark), market)
-    return figures({name: one.figures() for name, one in stores.items()}, cores, (warmup_s, measured_s))
+    return figures({name: store.figures() for name, store in stores.items()}, cores, (warmup_s, measured_s))
 
 
-def sent_times(market: Exchange) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return by symbol when each trade is due (its T, which is never after it was sent) and the first id."""
-    from stack.exchange.truth import Truth
+def sent_times(market: LocalExchange) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return by symbol when each trade is due (its time T) and the first id."""
+    from standins.exchange.oracle import MarketOracle
 
-    tables = Truth.from_document(market.get("/tickhouse/truth")).market.tables
+    tables = MarketOracle.from_document(market.get("/tickhouse/truth")).market.tables
     dense = {name: table for name, table in tables.items() if int(table.ids[-1] - table.ids[0]) + 1 == len(table)}
     if len(dense) != len(tables):
-        raise BenchmarkFailed("Expected aggregate ids without holes, was otherwise.")
+        raise BenchmarkFailed("Expected aggregate ids without holes.")
     return (
         {name: np.asarray(table.t_us) for name, table in dense.items()},
         {name: int(table.ids[0]) for name, table in dense.items()},
@@ -115,13 +115,13 @@ def sent_times(market: Exchange) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def newest_in_postgres(settings: Settings) -> Newest:
-    """Return what asks PostgreSQL, as the reader's role."""
+    """Return a query of PostgreSQL, with the reader's role."""
     connection = psycopg.connect(settings.database_dsn("reader"), autocommit=True)
     return lambda: dict(connection.execute(_SEEN).fetchall())
 
 
 def newest_in_redis(settings: Settings, symbols: list[str]) -> Newest:
-    """Return what asks Redis."""
+    """Return a query of Redis."""
     client: redis.Redis = redis.Redis.from_url(settings.redis_dsn(), decode_responses=True)
 
     def newest() -> dict[str, int]:
@@ -135,20 +135,23 @@ def newest_in_redis(settings: Settings, symbols: list[str]) -> Newest:
 
 
 def watch(
-    stores: Mapping[str, Watched], window_us: tuple[int, int], programs: tuple[Any, Any], market: Exchange
+    stores: Mapping[str, WatchedStore], window_us: tuple[int, int], programs: tuple[Any, Any], market: LocalExchange
 ) -> dict[str, float]:
-    """Look again and again until every event of the window showed, or 30 s after it; return cores by program."""
+    """Query the stores until every event of the window is visible; return cores by program.
+
+    Gives up 30 s after the window.
+    """
     producer, spark = programs
-    cores: Cores | None = None
+    cores: CoresUsed | None = None
     used: dict[str, float] = {}
     while (now_us := time.time_ns() // 1000) < window_us[1] + 30_000_000:
         began = time.monotonic()
-        for one in (producer, spark, market.program):
-            one.require_alive()
+        for program in (producer, spark, market.program):
+            program.require_alive()
         for store in stores.values():
-            store.look()
+            store.poll()
         if cores is None and now_us >= window_us[0]:
-            cores = Cores(producer=producer, spark=spark, exchange=market.program)
+            cores = CoresUsed(producer=producer, spark=spark, exchange=market.program)
         if now_us >= window_us[1]:
             used = used or (cores.used() if cores else {})
             if all(len(store.seconds) >= store.expected() for store in stores.values()):
@@ -164,7 +167,7 @@ def figures(stores: dict[str, dict[str, float]], cores: dict[str, float], second
         "ours": worst, "floor": TRIGGER_S, "ratio": rounded(worst / LIMIT_S), "unit": "s (p95)", "limit_s": LIMIT_S,
         **stores, "cores_used": cores,
         "note": f"ratio is ours / {LIMIT_S:g} s; floor is the trigger interval of the two queries",
-        "how": f"{EVENTS_A_SECOND} aggTrades/s of 24 symbols from the local exchange in real time, live producer, "
+        "how": f"{EVENTS_PER_SECOND} aggTrades/s of 24 symbols from the local exchange in real time, live producer, "
         f"Spark local[7] with all its queries, no Airflow; {seconds[0]} s of warm-up, {seconds[1]} s measured, every "
         f"event counts; both stores asked every {POLL_EVERY_S * 1000:.0f} ms for the highest id by symbol; from the "
         "trade's time T (the moment it is due, not the moment the frame was written) to the arrival of the answer",

@@ -1,4 +1,4 @@
-"""What every benchmark needs: processes that account for their CPU, alternate runs, medians, the shape of a result."""
+"""Tools for every benchmark: worker processes, CPU time, alternate runs, medians, results."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import psutil
 
-from tickhouse.errors import TickhouseError
-from tickhouse.settings import REPO
+from common.errors import TickhouseError
+from common.settings import REPO
 
 T = TypeVar("T")
 
@@ -25,18 +25,18 @@ Figures = dict[str, Any]
 
 
 class BenchmarkFailed(TickhouseError):
-    """A benchmark could not be taken; nothing was measured."""
+    """A benchmark failed; nothing was measured."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What a figure must keep to."""
+    """An upper or lower limit of a ratio."""
 
     limit: float
     is_most: bool
 
     def holds(self, value: float) -> bool:
-        """Return whether a value keeps to it; NaN does not."""
+        """Return whether a value is within the limit; NaN is not."""
         return value <= self.limit if self.is_most else value >= self.limit
 
     def __str__(self) -> str:
@@ -54,13 +54,13 @@ def at_least(limit: float) -> Bound:
 
 
 def say(line: str) -> None:
-    """Tell how far it is, on standard error."""
+    """Write a line of progress to standard error."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def alternate(pairs: int, ours: Callable[[], T], floor: Callable[[], T], *, name: str = "") -> list[tuple[T, T]]:
-    """Run both sides one after the other, `pairs` times, changing who begins: a drift of the machine hits both."""
+    """Run both sides `pairs` times in alternating order, so that drift of the machine hits both."""
     taken = []
     for number in range(pairs):
         if number % 2 == 0:
@@ -75,7 +75,7 @@ def alternate(pairs: int, ours: Callable[[], T], floor: Callable[[], T], *, name
 
 
 def compared(pairs: list[tuple[float, float]], unit: str, **more: object) -> Figures:
-    """Return the figures of pairs: medians of both sides, and the median of the ratios ours / floor of each pair."""
+    """Return the medians of both sides and the median of the pairs' ratios ours / floor."""
     return {
         "ours": rounded(statistics.median(mine for mine, _ in pairs)),
         "floor": rounded(statistics.median(theirs for _, theirs in pairs)),
@@ -92,17 +92,18 @@ def ratio_of(pairs: list[tuple[float, float]]) -> float:
 
 
 def rounded(value: float) -> float:
-    """Return 4 significant digits: more would be noise."""
+    """Round to 4 significant digits; more would be noise."""
     return float(f"{value:.4g}")
 
 
 def worker(
     module: str, *arguments: str, python: str = sys.executable, script: Path | None = None, timeout_s: float = 900.0
 ) -> dict[str, Any]:
-    """Run `python -m bench.workers.<module>` (or a script) in a fresh process and return the JSON it prints.
+    """Run `python -m bench.workers.<module>`, or a script, in a new process; return its JSON.
 
     Raises:
-        BenchmarkFailed: It ended with an error or printed no JSON; the message holds the end of what it said.
+        BenchmarkFailed: It ended with an error or printed no JSON; the message contains the end of
+            its output.
     """
     command = [python, *([str(script)] if script else ["-m", f"bench.workers.{module}"]), *arguments]
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=timeout_s, check=False)
@@ -113,8 +114,8 @@ def worker(
     return answer
 
 
-class Meter:
-    """Wall time and CPU time of a process with all its threads, from its making on; for workers.
+class ProcessMeter:
+    """Wall time and CPU time of this process since the meter was created; for workers.
 
     CPU time is that of the whole process, so that threads of librdkafka or a JVM count.
     """
@@ -128,14 +129,14 @@ class Meter:
 
 
 def tree_cpu_s(pid: int) -> float:
-    """Return the CPU seconds of a process, its descendants, and those of them that ended and were waited for."""
+    """Return the CPU seconds of a process and its descendants, ended ones included."""
     total = 0.0
     process = psutil.Process(pid)
-    for one in [process, *process.children(recursive=True)]:
+    for member in [process, *process.children(recursive=True)]:
         try:
-            times = one.cpu_times()
+            times = member.cpu_times()
         except psutil.NoSuchProcess:
-            continue  # it ended between the listing and the look; its parent has its time
+            continue  # it ended after the listing; its parent has its time
         total += times.user + times.system + times.children_user + times.children_system
     return total
 
@@ -145,10 +146,10 @@ def load_1m() -> float:
     return round(os.getloadavg()[0], 2)
 
 
-class OthersCpu:
-    """How many cores processes that are not ours kept busy since this was made.
+class OtherCpu:
+    """How many cores were busy with other processes since this was created.
 
-    Ours are this process, its descendants, and those of the supervisor of the benchmark's own home.
+    Own processes are this one, its descendants, and those of the benchmark's supervisor.
     """
 
     def __init__(self, roots: Callable[[], list[int]]) -> None:
@@ -159,7 +160,7 @@ class OthersCpu:
         return sum(tree_cpu_s(pid) for pid in self._roots())
 
     def cores(self) -> float:
-        """Return the cores that were busy with other people's work, on average."""
+        """Return the cores that other processes kept busy, on average."""
         wall = max(time.perf_counter() - self._at, 1e-9)
         return round(max(_busy_s() - self._busy - (self._own_s() - self._own), 0.0) / wall, 2)
 
@@ -170,7 +171,7 @@ def _busy_s() -> float:
 
 
 def machine() -> str:
-    """Return what this was measured on, as a phrase."""
+    """Return a description of this machine."""
     memory = psutil.virtual_memory().total / 2**30
     return f"{psutil.cpu_count()} cores ({_cpu_model()}), {memory:.0f} GiB, Python {platform.python_version()}"
 
@@ -183,7 +184,7 @@ def _cpu_model() -> str:
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """Return the nearest-rank percentile; NaN of nothing."""
+    """Return the nearest-rank percentile; NaN without values."""
     ordered = sorted(values)
     if not ordered:
         return float("nan")
@@ -192,5 +193,5 @@ def percentile(values: list[float], percent: float) -> float:
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the results of an earlier run with those of this one over them, in order of name."""
+    """Return the results of an earlier run updated with new ones, sorted by name."""
     return dict(sorted({**old, **new}.items()))

@@ -1,4 +1,4 @@
-"""Objects into the lake through the S3 gateway, against the same objects into MinIO; then commit and merge."""
+"""Objects per second into the lake's S3 gateway, against MinIO; then a commit and merges."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import lakefs
 from botocore.config import Config
 from lakefs.client import Client
 
+from bench.bench_stack import BenchStack, running_program, wait_for
 from bench.harness import Figures, alternate, at_least, compared, percentile, ratio_of, rounded
-from bench.stand import Stand, program, until
-from stack.engine.probe import tcp_answers
-from tickhouse.settings import Settings, ports
+from common.settings import Settings, ports
+from stack.engine.probe import accepts_connections
 
 BOUND = at_least(0.7)
-# Four pairs of 2,500 give the lake its 10,000 objects. A bronze file of one micro-batch has about this size.
+# Four pairs of 2,500 make 10,000 objects in the lake. BODY is as large as a bronze file of one
+# micro-batch.
 OBJECTS, PAIRS, WARMUP = 2_500, 4, 200
 BODY = bytes(range(256)) * 128
 THREADS = 4
@@ -29,15 +30,15 @@ MERGES, CHANGES = 100, 20
 
 
 @dataclass(frozen=True)
-class Store:
-    """Something that speaks S3: objects go to a bucket below a prefix."""
+class ObjectStore:
+    """An S3 server: objects go to a bucket below a prefix."""
 
     client: Any
     bucket: str
     prefix: str
 
     def putter(self, count: int) -> Callable[[], float]:
-        """Return a call that puts so many new objects and returns how many a second."""
+        """Return a function that puts `count` new objects and returns the rate per second."""
         rounds = iter(range(10_000))
 
         def put(place: tuple[int, int]) -> None:
@@ -52,11 +53,11 @@ class Store:
         return go
 
 
-def run(bench: Stand) -> Figures:
-    """Measure objects a second, both sides from the same four threads."""
+def run(bench: BenchStack) -> Figures:
+    """Measure objects per second, both sides from the same four threads."""
     settings = bench.up("minio")
     count, taken = bench.sized(OBJECTS, 100), bench.sized(PAIRS, 2)
-    plain = Store(_s3(settings.minio_url, *_keys(settings)), "plain", "")
+    plain = ObjectStore(_s3(settings.minio_url, *_keys(settings)), "plain", "")
     plain.client.create_bucket(Bucket="plain")
     floor = plain.putter(count)
     plain.putter(WARMUP)()
@@ -80,23 +81,34 @@ def run(bench: Stand) -> Figures:
 
 
 @contextmanager
-def gateway(bench: Stand, settings: Settings, name: str, *arguments: str) -> Iterator[tuple[lakefs.Repository, Store]]:
-    """Run a stand-in of its own, with a repository, warmed up."""
+def gateway(
+    bench: BenchStack, settings: Settings, name: str, *arguments: str
+) -> Iterator[tuple[lakefs.Repository, ObjectStore]]:
+    """Run a lakeFS stand-in with a repository, warmed up."""
     address = f"127.0.0.1:{ports()['lakefs']}"
-    command = [sys.executable, "-m", "stack.lakefs", "--listen", address, "--data", str(bench.file(name)), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "standins.lakefs",
+        "--listen",
+        address,
+        "--data",
+        str(bench.file(name)),
+        *arguments,
+    ]
     keys = _keys(settings)
     names = ("LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     environment = dict(zip(names, (*keys, *keys), strict=True))
-    with program(bench.file(f"lake_put-{name}.log"), command, **environment) as running:
+    with running_program(bench.file(f"lake_put-{name}.log"), command, **environment) as running:
 
         def answers() -> bool:
             running.require_alive()
-            return tcp_answers(address)
+            return accepts_connections(address)
 
-        until(answers, "the gateway to listen", timeout_s=60)
+        wait_for(answers, "the gateway to listen", timeout_s=60)
         client = Client(host=f"http://{address}", username=keys[0], password=keys[1])
         repo = lakefs.Repository("bench", client).create("local://bench")
-        lake = Store(_s3(f"http://{address}", *keys), repo.id, "main/")
+        lake = ObjectStore(_s3(f"http://{address}", *keys), repo.id, "main/")
         lake.putter(WARMUP)()
         yield repo, lake
 

@@ -1,4 +1,4 @@
-"""Frames to measure with: of the seeded synthetic market, and of recordings where the machine has them."""
+"""Frames to measure with: from the seeded synthetic market, or from recordings if there are any."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tickhouse.settings import REPO
+from common.settings import REPO
 
 SEED = 20_240_808
-# Real captures lie beside the clone where there are any; they are read there and never copied.
+# Recordings may lie beside the clone; they are read there and never copied.
 RECORDINGS = REPO.parent / "shared" / "data" / "ws"
 
 
 def market_config(events: int, length_s: int, **more: object) -> dict[str, object]:
-    """Return a market without odd events that are rejected: all of it must arrive."""
+    """Return a market without events that are rejected, so that all of it must arrive."""
     return {"seed": SEED, "events": events, "length_s": length_s, "bursts": [], "silent_minutes": {}, **more}
 
 
 def synthetic_frames(events: int) -> Iterator[bytes]:
-    """Yield the aggTrade frames of a combined stream, 24 symbols mixed in the order of time (about 230 bytes each)."""
-    from stack.exchange.connections import wrapped
-    from stack.exchange.frames import agg_trade
-    from stack.exchange.market import MarketConfig, trades
+    """Yield aggTrade frames of a combined stream: 24 symbols by time, about 230 bytes each."""
+    from standins.exchange.connections import wrapped
+    from standins.exchange.frames import agg_trade
+    from standins.exchange.synthetic_market import MarketConfig, trades
 
     config = MarketConfig.model_validate(market_config(events, max(60, events // 160)))
-    for one in trades(config):
-        row = (one.agg_id, one.price, one.qty, one.first_id, one.last_id, one.time_us, one.is_buyer_maker)
-        yield wrapped(f"{one.symbol.lower()}@aggTrade", agg_trade(one.symbol, True, row, one.time_us, 1000)).encode()
+    for trade in trades(config):
+        row = (trade.agg_id, trade.price, trade.qty, trade.first_id, trade.last_id, trade.time_us, trade.is_buyer_maker)
+        yield wrapped(
+            f"{trade.symbol.lower()}@aggTrade", agg_trade(trade.symbol, True, row, trade.time_us, 1000)
+        ).encode()
 
 
 def write_frames(path: Path, frames: Iterator[bytes]) -> int:
-    """Write one frame a line and return how many."""
+    """Write one frame per line and return their number."""
     count = 0
     with path.open("wb") as file:
         for frame in frames:
@@ -48,17 +50,20 @@ def read_frames(path: Path) -> list[bytes]:
 
 
 def recorded_frames(folder: Path = RECORDINGS) -> dict[str, list[str]]:
-    """Return the recorded frames that both Tickhouse and cryptofeed take, by kind: `aggTrade`, `bookTicker`.
+    """Return the recorded frames that both Tickhouse and cryptofeed accept, by kind.
 
-    cryptofeed knows aggregate trades only: single trades of the spot capture become aggregates of one, which is what
-    the exchange itself sends where nothing was aggregated. USD-M single trades are left out: their ids have holes.
+    Kinds are `aggTrade` and `bookTicker`.
+
+    cryptofeed knows aggregate trades only, so single trades of the spot capture become aggregates
+    of one trade, as the exchange itself sends them. USD-M single trades are left out, because their
+    ids have holes.
     """
     found: dict[str, list[str]] = {"aggTrade": [], "bookTicker": []}
     for path in sorted(folder.glob("cf_BINANCE*.ws.txt.gz")) + sorted(folder.glob("hft_spot_*.txt.gz")):
         for frame in _frames_of(path):
             text = _as_aggregate(frame) if '"e":"trade"' in frame else frame
             kind = text[: text.find('"', 12)].partition("@")[2]
-            # USD-M book tickers carry an event time, and two of one millisecond are one event to us.
+            # USD-M book tickers have an event time: two within a millisecond are one event for us.
             if kind in found and '"e":"bookTicker"' not in text:
                 found[kind].append(text)
     return found

@@ -1,18 +1,18 @@
-"""1m candles of ten million trades by the batch's Spark functions, against one DuckDB query on the same Parquet."""
+"""1m candles of ten million trades by the batch's Spark functions, against one DuckDB query."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from bench.bench_stack import BenchStack
 from bench.harness import BenchmarkFailed, Figures, at_most, compared, rounded, worker
-from bench.stand import Stand
 
 BOUND = at_most(8)
 TRADES, PAIRS = 10_000_000, 4
 
 
-def run(bench: Stand) -> Figures:
-    """Measure CPU seconds of the process trees; the session is up, and one run has warmed each side."""
+def run(bench: BenchStack) -> Figures:
+    """Measure CPU seconds of the process trees, after the session is up and one warm-up run."""
     trades, pairs = bench.sized(TRADES, 200_000), bench.sized(PAIRS, 2)
     folder = bench.file("silver")
     worker("generated", str(folder), str(trades))
@@ -30,11 +30,11 @@ def run(bench: Stand) -> Figures:
         how=f"{trades} trades of 24 symbols over a day in 24 files of silver; ours: read_minute_bars (partial bars by "
         "Arrow in two tasks, merged by Spark) to Arrow, CPU of driver, JVM and Python workers after the session was up "
         "and one run before; floor: GROUP BY in DuckDB with two threads; both give the same rows, trades and exact "
-        "volume; first runs and peak memory told",
+        "volume; first runs and peak memory reported",
     )
 
 
 def _require_equal(runs: list[dict[str, Any]]) -> None:
-    answers = {(one["rows"], one["trades"], one["volume"]) for one in runs}
+    answers = {(run["rows"], run["trades"], run["volume"]) for run in runs}
     if len(answers) != 1:
-        raise BenchmarkFailed(f"Expected the same candles of both sides, was {sorted(answers)}.")
+        raise BenchmarkFailed(f"Expected the same candles from both sides, was {sorted(answers)}.")

@@ -1,4 +1,4 @@
-"""The moving parts of a whole pipeline: live producer and streaming job, each in its own process, without Airflow."""
+"""Live producer and streaming job, each in its own process, without Airflow."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ import psycopg
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.bench_stack import BenchProgram, BenchStack, empty_topics, running_program, wait_for
 from bench.harness import tree_cpu_s
-from bench.stand import Program, Stand, empty_topics, program, until
-from spark.conf import submit_conf
+from common.polling import poll_until
+from common.settings import REPO, Settings, ports
+from spark.conf import jar_list, stream_submit_conf, submit_command
 from stack.engine.fetch import jar_dir
-from tickhouse.settings import REPO, Settings, ports
 
 
 @contextmanager
-def live_producer(bench: Stand, name: str) -> Iterator[Program]:
+def live_producer(bench: BenchStack, name: str) -> Iterator[BenchProgram]:
     """Run `python -m producer live` with its defaults, as stack/producer/service.yaml does."""
-    with program(bench.file(f"{name}-producer.log"), [sys.executable, "-m", "producer", "live"]) as running:
+    with running_program(bench.file(f"{name}-producer.log"), [sys.executable, "-m", "producer", "live"]) as running:
         yield running
 
 
@@ -50,8 +51,8 @@ def producer_metrics() -> dict[str, float]:
     return found
 
 
-def clean_slate(bench: Stand, settings: Settings) -> None:
-    """Forget what an earlier benchmark left: topics, candles, hashes, checkpoints."""
+def remove_earlier_data(bench: BenchStack, settings: Settings) -> None:
+    """Remove what an earlier benchmark left: topics, candles, hashes, checkpoints."""
     empty_topics(settings)
     with psycopg.connect(settings.database_dsn("owner")) as connection:
         connection.execute("TRUNCATE market.candles_1m, market.trade_ranges")
@@ -61,39 +62,29 @@ def clean_slate(bench: Stand, settings: Settings) -> None:
 
 
 @contextmanager
-def streaming_job(bench: Stand, name: str) -> Iterator[Program]:
-    """Submit `spark/streaming.py` as dags/stream_trades.py does, wait until its queries run, and stop it at the end."""
-    conf = submit_conf(jar_dir(REPO / "spark" / "jars" / "pom.xml"), ports()["spark_ui"])
-    command = [
-        str(Path(sys.executable).with_name("spark-submit")),
-        "--master",
-        "local[7]",
-        "--name",
-        "tickhouse-stream",
-    ]
-    for key, value in conf.items():
-        command += ["--conf", f"{key}={value}"]
-    command.append(str(REPO / "spark" / "streaming.py"))
+def streaming_job(bench: BenchStack, name: str) -> Iterator[BenchProgram]:
+    """Run the streaming job as dags/stream_trades.py does, from its first query until the end."""
+    jars = jar_list(jar_dir(REPO / "spark" / "jars" / "pom.xml"))
+    conf = stream_submit_conf(jars, str(ports()["spark_ui"]))
+    command = submit_command(REPO / "spark" / "streaming" / "job.py", conf, master="local[7]")
     env = {"SPARK_LOCAL_IP": "127.0.0.1", "PYTHONPATH": str(REPO), "PYSPARK_PYTHON": sys.executable}
     folder = bench.home / "stream"
-    with program(bench.file(f"{name}-spark.log"), command, **env) as running:
+    with running_program(bench.file(f"{name}-spark.log"), command, **env) as running:
 
         def is_streaming() -> bool:
             running.require_alive()
-            return bool(progress(folder)) and all(one["is_active"] for one in progress(folder).values())
+            return bool(progress(folder)) and all(query["is_active"] for query in progress(folder).values())
 
-        until(is_streaming, "the streaming job's queries", timeout_s=180, every_s=1)
+        wait_for(is_streaming, "the streaming job's queries", timeout_s=180, every_s=1)
         try:
             yield running
         finally:
-            (folder / "stop").touch()  # open batches end first; a signal would be passed through two launchers
-            deadline = time.monotonic() + 60
-            while (folder / "stop").exists() and time.monotonic() < deadline:
-                time.sleep(0.5)
+            (folder / "stop").touch()  # open batches end first; a signal would go through two launchers
+            poll_until(lambda: not (folder / "stop").exists(), 60)
 
 
 def progress(folder: Path) -> dict[str, Any]:
-    """Return what the streaming job says of its queries; empty before it says anything."""
+    """Return the streaming job's report of its queries; empty before the first report."""
     try:
         queries: dict[str, Any] = json.loads((folder / "progress.json").read_text())["queries"]
     except (OSError, ValueError):
@@ -101,11 +92,11 @@ def progress(folder: Path) -> dict[str, Any]:
     return queries
 
 
-class Cores:
-    """How many cores each of some programs used since this was made."""
+class CoresUsed:
+    """How many cores each program used since this was created."""
 
-    def __init__(self, **programs: Program) -> None:
-        self._pids = {name: one.process.pid for name, one in programs.items()}
+    def __init__(self, **programs: BenchProgram) -> None:
+        self._pids = {name: program.process.pid for name, program in programs.items()}
         self._before = {name: tree_cpu_s(pid) for name, pid in self._pids.items()}
         self._at = time.perf_counter()
 

@@ -1,24 +1,25 @@
-"""CPU of one event from frame to Kafka, ours against the shortest loop that writes the same records."""
+"""CPU per event from frame to Kafka, against the shortest loop that writes the same records."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from bench.bench_stack import BenchStack, empty_topics, expect_records
 from bench.harness import Figures, alternate, at_most, compared, ratio_of, rounded, worker
 from bench.market import synthetic_frames, write_frames
-from bench.stand import Stand, empty_topics, expect_records
-from tickhouse.settings import Settings
+from common.settings import Settings
+from common.topics import TRADES
 
 BOUND = at_most(1.35)
 EVENTS, PAIRS = 200_000, 5
 
 
-def run(bench: Stand) -> Figures:
-    """Measure CPU µs an event of whole fresh processes, librdkafka's threads included."""
+def run(bench: BenchStack) -> Figures:
+    """Measure CPU µs per event of whole new processes, librdkafka's threads included."""
     settings = bench.up("kafka", "registry")
     frames = bench.file("frames.txt")
     events = write_frames(frames, synthetic_frames(bench.sized(EVENTS, 20_000)))
-    produce("ours", frames, settings)  # the broker and the file cache are warm when the first pair is taken
+    produce("ours", frames, settings)  # warm-up of the broker and the file cache
     count = bench.sized(PAIRS, 2)
     pairs = alternate(
         count, lambda: cpu_us("ours", frames, settings), lambda: cpu_us("floor", frames, settings), name="producer_cpu"
@@ -39,11 +40,11 @@ def produce(side: str, frames: Path, settings: Settings) -> dict[str, float]:
     """Send the frames into empty topics; return events, seconds, CPU seconds."""
     empty_topics(settings)
     taken: dict[str, float] = worker("produce", side, str(frames))
-    expect_records(settings, "crypto.trades", int(taken["events"]))
+    expect_records(settings, TRADES, int(taken["events"]))
     return taken
 
 
 def cpu_us(side: str, frames: Path, settings: Settings) -> float:
-    """Return the CPU µs an event of one side."""
+    """Return the CPU µs per event of one side."""
     taken = produce(side, frames, settings)
     return rounded(taken["cpu_s"] / taken["events"] * 1e6)

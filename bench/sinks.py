@@ -1,4 +1,4 @@
-"""What the benchmarks of the Connect sinks share: enriched trades in Kafka, a connector, the time until it is done."""
+"""Shared by the benchmarks of Connect sinks: enriched trades in Kafka, and a timed connector."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from typing import Any, TypeVar
 import fastavro
 import httpx
 
+from bench.bench_stack import BenchStack, renew_topic, wait_for
 from bench.harness import Figures, alternate, at_least, compared, rounded
-from bench.stand import Stand, renew_topic, until
+from common.clients.connect import Worker
+from common.settings import Settings
+from common.topics import ENRICHED_TRADES
 from schemas.loading import topics, without_logical_types
 from tickhouse.connectors.files import read
 from tickhouse.connectors.plan import make_dead_letter_topics
-from tickhouse.connectors.worker import Worker
-from tickhouse.settings import Settings
 
-TOPIC = "crypto.trades.enriched"
+TOPIC = ENRICHED_TRADES
 BOUND = at_least(0.5)
 PAIRS = 3
 RECORDS = 30_000
@@ -32,26 +33,26 @@ START_US = 1_754_000_000_000_000
 HOUR_US = 3_600_000_000
 SCALE = 10**8
 
-Trade = dict[str, Any]
+EnrichedRow = dict[str, Any]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Side:
-    """How one store is asked and filled: `has` an event, `floor` by its own bulk client."""
+class SinkSide:
+    """The functions of one store: `has` asks for an event, `floor` writes by the store's client."""
 
     connector: str
-    has: Callable[[Trade], bool]
-    prepare: Callable[[list[Trade]], Any]
+    has: Callable[[EnrichedRow], bool]
+    prepare: Callable[[list[EnrichedRow]], Any]
     floor: Callable[[Any], None]
 
 
-def trades(first: int, count: int) -> list[Trade]:
-    """Return enriched trades with their values unscaled, ids from `first` on, symbols by turns."""
+def trades(first: int, count: int) -> list[EnrichedRow]:
+    """Return enriched trades with unscaled values, ids from `first` on, symbols in turns."""
     return [trade(number) for number in range(first, first + count)]
 
 
-def trade(number: int) -> Trade:
+def trade(number: int) -> EnrichedRow:
     """Return one enriched trade: decimals as integers of 10^-8 (10^-16), times in µs."""
     symbol, price, qty = SYMBOLS[number % len(SYMBOLS)], 6_168_599_000_000 + number * 1_003, 150_000 + number % 9_973
     time_us = START_US + number * 977
@@ -61,11 +62,12 @@ def trade(number: int) -> Trade:
         "price": price, "qty": qty, "side": "SELL" if number % 2 else "BUY", "trade_time": time_us,
         "base": symbol[:3], "quote": "USDT", "pair": f"{symbol[:3]}-USDT", "quote_qty": price * qty,
         "is_sentinel": False, "minute": time_us - time_us % 60_000_000, "bucket": time_us - time_us % HOUR_US,
+        "source": "SIMULATED",
     }  # fmt: skip
 
 
-class Feed:
-    """Writes enriched trades as the streaming job does: Confluent frame, key by symbol."""
+class TradeFeed:
+    """Sends enriched trades as the streaming job does: Confluent framing, key by symbol."""
 
     def __init__(self, settings: Settings) -> None:
         from confluent_kafka import Producer
@@ -77,8 +79,8 @@ class Feed:
             {"bootstrap.servers": settings.kafka_bootstrap_servers, "linger.ms": 5, "partitioner": "murmur2_random"}
         )
 
-    def send(self, one: Trade) -> None:
-        """Hand one trade over."""
+    def send(self, one: EnrichedRow) -> None:
+        """Send one trade."""
         body = BytesIO()
         fastavro.schemaless_writer(body, self._schema, one | {name: _bytes(one[name]) for name in DECIMALS})
         self._producer.produce(
@@ -105,7 +107,7 @@ def running(settings: Settings, names: Sequence[str]) -> Iterator[Worker]:
     topic = topics()[TOPIC]
     renew_topic(settings, TOPIC, topic.partitions, topic.config)
     make_dead_letter_topics(settings, [files[name].dead_letters for name in names])
-    with Worker(settings.connect_url) as worker:
+    with Worker.of(settings) as worker:
         for name in names:
             worker.put(name, files[name].config)
         try:
@@ -115,28 +117,28 @@ def running(settings: Settings, names: Sequence[str]) -> Iterator[Worker]:
                 worker.delete(name)
 
 
-def measure(bench: Stand, settings: Settings, side: Side, name: str) -> Figures:
-    """Return records a second of the connector against those of the store's own client, by turns."""
-    count, feed = bench.sized(RECORDS, 3_000), Feed(settings)
+def measure(bench: BenchStack, settings: Settings, side: SinkSide, name: str) -> Figures:
+    """Return the connector's records per second against those of the store's own client."""
+    count, feed = bench.sized(RECORDS, 3_000), TradeFeed(settings)
     first = iter(range(0, 10**9, count))
     with running(settings, [side.connector]) as worker:
 
-        def fill(rows: list[Trade]) -> None:
-            for one in rows:
-                feed.send(one)
+        def fill(rows: list[EnrichedRow]) -> None:
+            for trade in rows:
+                feed.send(trade)
             feed.flush()
 
-        def done(rows: list[Trade]) -> bool:
+        def done(rows: list[EnrichedRow]) -> bool:
             return all(side.has(one) for one in rows[-len(SYMBOLS) :])
 
         def ours() -> float:
             rows = trades(next(first), count)
             worker.pause(side.connector)
-            until(lambda: _is(worker, side.connector, "PAUSED"), "the connector to pause", timeout_s=60)
+            wait_for(lambda: _is(worker, side.connector, "PAUSED"), "the connector to pause", timeout_s=60)
             fill(rows)
             began = time.perf_counter()
             worker.resume(side.connector)
-            until(lambda: done(rows), f"{count} records in the store", timeout_s=300, every_s=0.05)
+            wait_for(lambda: done(rows), f"{count} records in the store", timeout_s=300, every_s=0.05)
             return rounded(count / (time.perf_counter() - began))
 
         def floor() -> float:
@@ -147,7 +149,7 @@ def measure(bench: Stand, settings: Settings, side: Side, name: str) -> Figures:
 
         warm_up = trades(next(first), count)
         fill(warm_up)
-        until(lambda: done(warm_up), "the first records", timeout_s=300)
+        wait_for(lambda: done(warm_up), "the first records", timeout_s=300)
         pairs = alternate(bench.sized(PAIRS, 1), ours, floor, name=name)
     return compared(
         pairs,
@@ -159,7 +161,7 @@ def measure(bench: Stand, settings: Settings, side: Side, name: str) -> Figures:
 
 
 def once_started(ask: Callable[[], T], otherwise: T) -> T:
-    """Return what Elasticsearch answers, or `otherwise` while the index that the first record makes has no shard yet.
+    """Return Elasticsearch's answer, or `otherwise` while the new index has no shard yet.
 
     Raises:
         ApiError: It refuses for another reason.

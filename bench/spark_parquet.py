@@ -1,18 +1,18 @@
-"""Kafka to Parquet in the lake by our lake query, against Kafka to decoded records and no further, in one session."""
+"""Kafka to Parquet in the lake, against Kafka to decoded records only, in one Spark session."""
 
 from __future__ import annotations
 
+from bench.bench_stack import BenchStack
 from bench.harness import Figures, at_least, compared, ratio_of, rounded, worker
 from bench.market import synthetic_frames, write_frames
 from bench.producer_cpu import produce
-from bench.stand import Stand
 
 BOUND = at_least(0.6)
 EVENTS, PAIRS, WARMUP = 300_000, 6, 2
 
 
-def run(bench: Stand) -> Figures:
-    """Measure records a CPU second of driver, JVM and Python workers together."""
+def run(bench: BenchStack) -> Figures:
+    """Measure records per CPU second of driver, JVM and Python workers together."""
     settings = bench.up("kafka", "registry", "lakefs")
     frames = bench.file("frames.txt")
     events = write_frames(frames, synthetic_frames(bench.sized(EVENTS, 30_000)))

@@ -1,1 +1,1 @@
-"""What only the composed stack needs; everything else is shared with `tickhouse up`."""
+"""The parts that only docker compose needs; everything else is shared with `tickhouse up`."""

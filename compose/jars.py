@@ -1,4 +1,4 @@
-"""Fetch jars while an image is built: `python -m compose.jars spark`, `... mapreduce`, `... connect FOLDER`."""
+"""Fetch jars for an image: `python -m compose.jars spark`, `mapreduce` or `connect FOLDER`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.errors import ConfigurationError, TickhouseError
+from common.settings import REPO
 from stack.connect.setup import plugin_folder
 from stack.engine.fetch import jar_dir
-from tickhouse.errors import ConfigurationError, TickhouseError
-from tickhouse.settings import REPO
 
 POMS = {
     "spark": REPO / "spark" / "jars" / "pom.xml",
-    # With Hadoop streaming: `mapreduce/` runs it in one JVM of its own.
+    # Contains Hadoop Streaming, which `mapreduce/` runs in a JVM of its own.
     "mapreduce": REPO / "stack" / "hdfs" / "pom.xml",
 }
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fetch what is asked for and return the exit code."""
+    """Fetch the jars and return the exit code."""
     try:
         fetch(arguments)
     except TickhouseError as error:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def fetch(arguments: Sequence[str]) -> None:
-    """Fetch the jars of the Spark driver or of MapReduce into the cache, or make Connect's plugin folder.
+    """Fetch the jars of Spark or MapReduce into the cache, or make Connect's plugin folder.
 
     Raises:
         ConfigurationError: The arguments are none of these.
@@ -39,14 +39,14 @@ def fetch(arguments: Sequence[str]) -> None:
     """
     match arguments:
         case [name] if name in POMS:
-            jar_dir(POMS[name], _say)
+            jar_dir(POMS[name], _report)
         case ["connect", target]:
-            shutil.copytree(plugin_folder(_say), Path(target))
+            shutil.copytree(plugin_folder(_report), Path(target))
         case _:
             raise ConfigurationError(f"Expected `spark`, `mapreduce` or `connect FOLDER`, was {' '.join(arguments)!r}.")
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 

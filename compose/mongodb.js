@@ -1,4 +1,4 @@
-// The application's user: reads and writes database `market`, nothing else. Run once, on an empty volume.
+// Create the application's user, which may read and write only database `market`. Runs once, on an empty volume.
 db.getSiblingDB("market").createUser({
   user: "tickhouse",
   pwd: process.env.TICKHOUSE_PASSWORD,

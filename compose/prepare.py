@@ -1,10 +1,16 @@
-"""Make the secrets that docker-compose.yml reads: `python3 compose/prepare.py [sinks] [stores]`. Python 3.9+, no more.
+"""Make the secrets that docker-compose.yml reads: `python3 compose/prepare.py [sinks] [stores]`.
 
-`.tickhouse/secrets.env` is the file of the native stack, made by the same code and never made again. From it follow
-the files under `.tickhouse/compose/`: each image gets its own secrets, under the names it knows, and no others. With
-`sinks` our own code is told where MongoDB, Elasticsearch and Cassandra are: a store it knows must hold every event.
-With `stores` it is told where MinIO and HDFS are. LAKE_STORE says what the lake does with them, as for `tickhouse up`:
-give the same each time, since lakeFS refuses to start on another block store than its repository's.
+It needs only Python 3.9 or later.
+
+`.tickhouse/secrets.env` is the file of the native stack, made by the same code; existing secrets
+never change. The files under `.tickhouse/compose/` are derived from it: each image gets only its
+own secrets, under the names that it uses.
+
+With `sinks`, our code gets the addresses of MongoDB, Elasticsearch and Cassandra; an enabled store
+must hold every event. With `stores`, it gets those of MinIO, HDFS, Neo4j, Geode, RabbitMQ and
+InfluxDB. The channels of notifications take their settings (NOTIFY_...) from this shell. As for
+`tickhouse up`, LAKE_STORE says how the lake uses the first two. Give the same value each time:
+lakeFS does not start on a block store other than that of its repository.
 """
 
 from __future__ import annotations
@@ -12,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -21,11 +28,28 @@ HOME = REPO / ".tickhouse"
 
 # The values of Settings.lake_store.
 LAKE_STORES = ("local", "minio", "hdfs")
+# What `compose/provision.py stores` needs: the key of the bucket, users of graph and queues, and
+# the administrator of the series, whose other tokens are made by the server.
+STORE_SECRETS = (
+    *("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"),
+    *("NEO4J_ADMIN_PASSWORD", "NEO4J_WRITER_PASSWORD", "NEO4J_READER_PASSWORD"),
+    *("RABBITMQ_ADMIN_PASSWORD", "RABBITMQ_BRIDGE_PASSWORD", "RABBITMQ_WORKER_PASSWORD"),
+    "RABBITMQ_OPERATOR_PASSWORD",
+    *("INFLUXDB_ADMIN_PASSWORD", "INFLUXDB_ADMIN_TOKEN"),
+)
+# What the read API logs in with, and the keys of its clients.
+API_SECRETS = (
+    *("POSTGRES_API_PASSWORD", "REDIS_API_PASSWORD", "LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"),
+    *("NEO4J_READER_PASSWORD", "GEODE_READER_PASSWORD", "GEODE_EDITOR_PASSWORD"),
+    *("API_READ_KEY", "API_RULES_KEY", "API_SESSION_SECRET"),
+)
 MINIO_URL = "http://minio:21051"
+# The user of Connect's REST API, as in Settings.connect_login.
+CONNECT_USER = "operator"
 
 
 def main() -> int:
-    """Write every file and say where."""
+    """Write every file and print the folder."""
     words = sys.argv[1:]
     lake_store = os.environ.get("LAKE_STORE", "local")
     if lake_store not in LAKE_STORES:
@@ -37,16 +61,17 @@ def main() -> int:
 
 
 def write_all(home: Path, *, has_sinks: bool = False, has_stores: bool = False, lake_store: str = "local") -> None:
-    """Write `secrets.env` where it is missing, and the files of the images; all with mode 0600.
+    """Write `secrets.env` if it is missing, and the files of the images; all with mode 0600.
 
     Args:
         home: The folder `.tickhouse`.
-        has_sinks: Profile `sinks` is wanted.
-        has_stores: Profile `stores` is wanted; any `lake_store` but `local` wants it, too.
+        has_sinks: Profile `sinks` is used.
+        has_stores: Profile `stores` is used; any `lake_store` other than `local` implies it.
         lake_store: One of `LAKE_STORES`.
     """
     home.mkdir(mode=0o711, exist_ok=True)
-    # By path: importing the package would need the Python environment that a machine with Docker does without.
+    # Loaded by path: importing the package would need our Python environment, which a machine with
+    # Docker does not have.
     secrets = runpy.run_path(str(REPO / "stack" / "engine" / "secrets.py"))
     secrets["ensure_secrets"](home / "secrets.env")
     folder = home / "compose"
@@ -54,6 +79,7 @@ def write_all(home: Path, *, has_sinks: bool = False, has_stores: bool = False, 
     known = secrets["read_secrets"](home / "secrets.env")
     for name, values in image_secrets(known).items():
         _write(folder / f"{name}.env", values)
+    _write(folder / "notify.env", {name: value for name, value in os.environ.items() if name.startswith("NOTIFY_")})
     _write(folder / "blocks.env", block_store(known, lake_store))
     _write(folder / "sinks.env", sink_addresses(known) if has_sinks else {})
     _write(folder / "stores.env", store_addresses(lake_store) if has_stores or lake_store != "local" else {})
@@ -62,23 +88,46 @@ def write_all(home: Path, *, has_sinks: bool = False, has_stores: bool = False, 
     for name, text in realm["user_files"](users).items():
         _mount(folder / "elasticsearch" / name, text)
     _mount(folder / "connect" / "sinks.properties", "".join(f"{k}={v}\n" for k, v in connector_secrets(known).items()))
+    _mount(folder / "geode" / "security.json", geode_users(known))
+    login = f"username={CONNECT_USER}\npassword={known['CONNECT_PASSWORD']}\n"
+    _mount(folder / "connect-rest" / "rest.properties", login)
+    fields = runpy.run_path(str(REPO / "stack" / "connect" / "secret_fields.py"))
+    _mount(folder / "connect-rest" / "secret-fields.json", fields["document"](REPO / "connectors"))
 
 
 def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return each image's environment, by file name (pure: the same secrets give the same files)."""
+    """Return the environment of each image by file name; the same secrets give the same files."""
     registry = _derived(secrets, "registry")
     database = f"airflow:{secrets['POSTGRES_AIRFLOW_PASSWORD']}@postgres:21030/airflow"
     return {
         "postgres": {"POSTGRES_PASSWORD": secrets["POSTGRES_SUPERUSER_PASSWORD"], "REGISTRY_PASSWORD": registry},
         "registry": {"APICURIO_DATASOURCE_PASSWORD": registry},
-        "redis": {"REDIS_PASSWORD": secrets["REDIS_PASSWORD"], "REDISCLI_AUTH": secrets["REDIS_PASSWORD"]},
+        "redis": {
+            **{name: secrets[name] for name in ("REDIS_PASSWORD", "REDIS_API_PASSWORD")},
+            "REDISCLI_AUTH": secrets["REDIS_PASSWORD"],
+        },
         "lakefs": {
             "LAKEFS_INSTALLATION_ACCESS_KEY_ID": secrets["LAKEFS_ACCESS_KEY_ID"],
             "LAKEFS_INSTALLATION_SECRET_ACCESS_KEY": secrets["LAKEFS_SECRET_ACCESS_KEY"],
             "LAKEFS_AUTH_ENCRYPT_SECRET_KEY": _derived(secrets, "lakefs"),
         },
         "lake-gate": {name: secrets[name] for name in ("LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY")},
+        "api": {name: secrets[name] for name in API_SECRETS},
         "minio": {name: secrets[name] for name in ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")},
+        "neo4j": {"NEO4J_AUTH": f"neo4j/{secrets['NEO4J_ADMIN_PASSWORD']}"},
+        "alert-watcher": {name: secrets[name] for name in ("POSTGRES_WATCHER_PASSWORD", "GEODE_READER_PASSWORD")},
+        "alert-states": {"GEODE_WRITER_PASSWORD": secrets["GEODE_WRITER_PASSWORD"]},
+        "rabbitmq": {
+            "RABBITMQ_DEFAULT_USER": "tickhouse_admin",
+            "RABBITMQ_DEFAULT_PASS": secrets["RABBITMQ_ADMIN_PASSWORD"],
+            "RABBITMQ_DEFAULT_VHOST": "tickhouse",
+        },
+        "alert-bridge": {"RABBITMQ_BRIDGE_PASSWORD": secrets["RABBITMQ_BRIDGE_PASSWORD"]},
+        "notification-worker": {
+            name: secrets[name]
+            for name in ("RABBITMQ_WORKER_PASSWORD", "POSTGRES_NOTIFIER_PASSWORD", "NOTIFY_WEBHOOK_SECRET")
+        },
+        "provision-stores": {name: secrets[name] for name in STORE_SECRETS},
         "mongodb": {
             "MONGO_INITDB_ROOT_USERNAME": "root",
             "MONGO_INITDB_ROOT_PASSWORD": _derived(secrets, "mongodb root"),
@@ -89,11 +138,13 @@ def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
             "AIRFLOW__CORE__FERNET_KEY": secrets["AIRFLOW_FERNET_KEY"],
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets["AIRFLOW_JWT_SECRET"],
         },
+        # It asks the API for the state of runs that other runs wait for.
+        "airflow-triggerer": {"AIRFLOW_ADMIN_PASSWORD": secrets["AIRFLOW_ADMIN_PASSWORD"]},
     }
 
 
 def block_store(secrets: dict[str, str], lake_store: str) -> dict[str, str]:
-    """Return where lakeFS keeps the lake's blocks, as its settings (pure): its own volume, or MinIO."""
+    """Return lakeFS's settings for its block store: its own volume, or MinIO."""
     if lake_store != "minio":
         return {"LAKEFS_BLOCKSTORE_TYPE": "local"}
     return {
@@ -101,7 +152,8 @@ def block_store(secrets: dict[str, str], lake_store: str) -> dict[str, str]:
         "LAKEFS_BLOCKSTORE_S3_ENDPOINT": MINIO_URL,
         "LAKEFS_BLOCKSTORE_S3_FORCE_PATH_STYLE": "true",
         "LAKEFS_BLOCKSTORE_S3_DISCOVER_BUCKET_REGION": "false",
-        # All goes through lakeFS, as with the stand-in: the host has no name for the address in a presigned URL.
+        # As with the stand-in, all data goes through lakeFS: the address in a presigned URL has no
+        # meaning on the host.
         "LAKEFS_BLOCKSTORE_S3_DISABLE_PRE_SIGNED": "true",
         "LAKEFS_BLOCKSTORE_S3_CREDENTIALS_ACCESS_KEY_ID": secrets["MINIO_ROOT_USER"],
         "LAKEFS_BLOCKSTORE_S3_CREDENTIALS_SECRET_ACCESS_KEY": secrets["MINIO_ROOT_PASSWORD"],
@@ -109,12 +161,27 @@ def block_store(secrets: dict[str, str], lake_store: str) -> dict[str, str]:
 
 
 def store_addresses(lake_store: str) -> dict[str, str]:
-    """Return the addresses of profile `stores` and what the lake does with them, as settings (pure)."""
-    return {"LAKE_STORE": lake_store, "MINIO_URL": MINIO_URL, "HDFS_URL": "hdfs://hdfs-namenode:21053"}
+    """Return the settings of profile `stores`: the addresses, and how the lake uses them."""
+    return {
+        "LAKE_STORE": lake_store,
+        "MINIO_URL": MINIO_URL,
+        "HDFS_URL": "hdfs://hdfs-namenode:21053",
+        "NEO4J_URL": "bolt://neo4j:21043",
+        "GEODE_URL": "http://geode:21048",
+        "RABBITMQ_URL": "amqp://rabbitmq:21041/tickhouse",
+        "RABBITMQ_MANAGEMENT_URL": "http://rabbitmq:21042",
+        "INFLUXDB_URL": "http://influxdb:21047",
+    }
+
+
+def geode_users(secrets: dict[str, str]) -> str:
+    """Return Geode's file of users and rights: the template of the native node, filled in."""
+    template = (REPO / "stack" / "geode" / "security.json.j2").read_text()
+    return re.sub(r"\{\{ secret\('(\w+)'\) \}\}", lambda found: secrets[found[1].upper()], template)
 
 
 def sink_addresses(secrets: dict[str, str]) -> dict[str, str]:
-    """Return the addresses of the stores of profile `sinks`, as settings (pure)."""
+    """Return the settings of profile `sinks`: the addresses of its stores."""
     login = f"tickhouse:{_derived(secrets, 'mongodb')}"
     return {
         "MONGODB_URI": f"mongodb://{login}@mongodb:21008/?authSource=market",
@@ -124,7 +191,7 @@ def sink_addresses(secrets: dict[str, str]) -> dict[str, str]:
 
 
 def connector_secrets(secrets: dict[str, str]) -> dict[str, str]:
-    """Return what connector files name as `${secrets:sinks.properties:<key>}` (pure)."""
+    """Return the values that connector files name as `${secrets:sinks.properties:<key>}`."""
     addresses = sink_addresses(secrets)
     return {
         "registry.url": "http://registry:21010/apis/registry/v2",
@@ -141,14 +208,16 @@ def connector_secrets(secrets: dict[str, str]) -> dict[str, str]:
 
 
 def _mount(path: Path, text: str) -> None:
-    # Read by a container's own user, who is nobody here: open to all, in a folder that only we may enter.
+    # The user of a container, who is unknown here, reads the file. So everybody may read it, but
+    # only we may enter its folder.
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     path.chmod(0o644)
 
 
 def _derived(secrets: dict[str, str], purpose: str) -> str:
-    # Secrets that only the composed stack has: derived, since Settings refuses keys it does not know in secrets.env.
+    # Secrets that only docker compose needs are derived, because Settings refuses unknown keys in
+    # secrets.env.
     key = secrets["POSTGRES_SUPERUSER_PASSWORD"].encode()
     return hmac.new(key, f"compose {purpose}".encode(), hashlib.sha256).hexdigest()
 

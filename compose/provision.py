@@ -1,7 +1,8 @@
-"""Prepare the composed services, at every start: `python -m compose.provision [sinks | stores]`. Idempotent.
+"""Prepare the services of docker compose: `python -m compose.provision [sinks | stores]`.
 
-The steps are those of the service definitions, so topics, schemas, roles, migrations and Airflow's tables are made by
-the code that `tickhouse up` runs. Only what natively is not needed is here: the lake's repository on the real lakeFS.
+It runs at every start and calls the hooks of the service definitions, so the same code as in
+`tickhouse up` makes topics, schemas, roles, migrations and Airflow's tables. Only the repository on
+the real lakeFS is made here. Every hook is idempotent.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from stack.engine.context import ServiceContext, call
-from stack.engine.lifecycle import STACK, catalog
-from stack.engine.model import Service
-from tickhouse.errors import TickhouseError
-from tickhouse.settings import Settings, load_settings
+from common.errors import TickhouseError
+from common.settings import Settings, load_settings
+from stack.engine.context import ServiceContext, call_hook
+from stack.engine.lifecycle import catalog
+from stack.engine.model import STACK, Service
 
 
 def main() -> int:
-    """Run every step and return the exit code."""
+    """Run every hook and return the exit code."""
     try:
         if "sinks" in sys.argv[1:]:
             run_sinks(load_settings(), catalog())
@@ -33,30 +34,30 @@ def main() -> int:
 
 
 def run(settings: Settings, known: Mapping[str, Service]) -> None:
-    """Run every step, in order.
+    """Run every hook of profile `core`, in order.
 
     Raises:
-        TickhouseError: A step failed; every step may be run again.
+        TickhouseError: A hook failed; all hooks may be run again.
     """
     create_repository(settings)
-    for name, steps in steps_of(known).items():
+    for name, hooks in core_hooks(known).items():
         prepare_folders(ServiceContext(known[name], settings))
-        _run_steps(ServiceContext(known[name], settings), steps)
+        _run_hooks(ServiceContext(known[name], settings), hooks)
 
 
 def run_sinks(settings: Settings, known: Mapping[str, Service]) -> None:
     """Prepare the stores of profile `sinks` and deploy their connectors.
 
     Raises:
-        TickhouseError: A step failed; every step may be run again.
+        TickhouseError: A hook failed; all hooks may be run again.
     """
+    from common.clients.connect import Worker
     from tickhouse.connectors.files import read
     from tickhouse.connectors.plan import apply
-    from tickhouse.connectors.worker import Worker
 
-    for name, steps in steps_in("sinks", known).items():
-        _run_steps(ServiceContext(known[name], settings), steps)
-    with Worker(settings.connect_url) as worker:
+    for name, hooks in profile_hooks("sinks", known).items():
+        _run_hooks(ServiceContext(known[name], settings), hooks)
+    with Worker.of(settings) as worker:
         apply(worker, settings, read())
 
 
@@ -64,20 +65,20 @@ def run_stores(settings: Settings, known: Mapping[str, Service]) -> None:
     """Prepare the stores of profile `stores`.
 
     Raises:
-        TickhouseError: A step failed; every step may be run again.
+        TickhouseError: A hook failed; all hooks may be run again.
     """
-    for name, steps in steps_in("stores", known).items():
-        _run_steps(ServiceContext(known[name], settings), steps)
+    for name, hooks in profile_hooks("stores", known).items():
+        _run_hooks(ServiceContext(known[name], settings), hooks)
 
 
-def _run_steps(context: ServiceContext, steps: tuple[str, ...]) -> None:
-    for step in steps:
-        sys.stderr.write(f"{context.service.name}: {step}\n")
-        call(step, context)
+def _run_hooks(context: ServiceContext, hooks: tuple[str, ...]) -> None:
+    for hook in hooks:
+        sys.stderr.write(f"{context.service.name}: {hook}\n")
+        call_hook(hook, context)
 
 
-def steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
-    """Return the steps by service: those that concern what a server holds, not the server's own files (pure)."""
+def core_hooks(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
+    """Return the hooks of profile `core` by service, without those for a server's own files."""
     postgres = known["postgres"].setup
     return {
         "postgres": (*postgres.after_ready, *postgres.provision),
@@ -90,34 +91,37 @@ def steps_of(known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def steps_in(profile: str, known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
-    """Return the steps of the stores of a profile, by service (pure)."""
+def profile_hooks(profile: str, known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
+    """Return the hooks of the services of a profile, by service."""
     stores = [service for service in known.values() if profile in service.profiles]
     return {service.name: (*service.setup.after_ready, *service.setup.provision) for service in stores}
 
 
 def create_repository(settings: Settings) -> None:
-    """Make the lake's repository on the block store of lakeFS.
+    """Create the lake's repository on the block store of lakeFS.
 
     Raises:
-        StoreUnavailable: lakeFS does not answer.
+        StoreUnavailable: lakeFS does not respond.
         ConfigurationError: lakeFS refuses the keys.
     """
-    from tickhouse.lake.client import lake_errors, repository
+    from common.clients.lakefs import lake_errors, repository
 
     with lake_errors(settings):
         repository(settings).create(storage_namespace=storage_namespace(settings), exist_ok=True)
 
 
 def storage_namespace(settings: Settings) -> str:
-    """Return where lakeFS keeps the repository's blocks: what compose/prepare.py told it, for the same LAKE_STORE."""
+    """Return the storage namespace of the repository.
+
+    It must match the block store of `prepare.py`.
+    """
     if settings.lake_store == "minio":
         return f"s3://{settings.lake_bucket}/{settings.lake_repository}"
     return f"local://{settings.lake_repository}"
 
 
 def prepare_folders(context: ServiceContext) -> None:
-    """Make a service's folders in the home and render its files (Airflow's logins), mode 0600."""
+    """Make a service's folders in the home and render Airflow's file of logins, mode 0600."""
     for folder in (context.conf, context.data):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = context.service.files if context.service.name == "airflow" else ()

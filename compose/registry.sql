@@ -1,4 +1,4 @@
--- The schema registry's own role and database, at the first start of the PostgreSQL volume.
+-- Create the role and database of the schema registry, at the first start of the PostgreSQL volume.
 \getenv password REGISTRY_PASSWORD
 CREATE ROLE registry LOGIN PASSWORD :'password';
 CREATE DATABASE registry OWNER registry;

@@ -1,14 +1,17 @@
-"""Fill the past.
+"""Bring trades of the past into the lakehouse.
 
-What: fetches trades of a symbol by REST, or replays an archive file, then commits the lake and has `nightly_batch`
-publish the days again.
-Why: gaps that live filling could not close, and history from before the producer ran, go the same way as everything
-else.
-When: by hand. With `file` an archive (zip or CSV of data.binance.vision, or a recorded capture) on the scheduler's
-machine is replayed; without it the days are fetched by REST.
-Prerequisites: `tickhouse up --profile core`; the streaming job runs (`stream_trades`).
+What: fetches the trades of one symbol by REST, or replays an archive file. Then it commits the lake
+and runs `nightly_batch`, which builds and publishes the days again.
+Why: trades from gaps that the live producer could not fill, and from before it ran, pass through
+the same pipeline as live trades.
+When: by hand. With parameter `file`, an archive on the scheduler's machine is replayed: a zip or
+CSV of data.binance.vision, or a recorded capture. Without it, the days are fetched by REST.
+Prerequisites: `tickhouse up --profile core`; the streaming job runs (`stream_trades`);
+`lake_commit` and `nightly_batch` are not paused. If one is paused, the run fails at once with the
+command that unpauses it.
 
-What Kafka has already is not fetched nor sent again, and days whose trades did not change are published as they were.
+A run may be repeated. Trades that Kafka has are neither fetched nor sent again, and a day whose
+trades did not change is published unchanged.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, dag
 
-from tickhouse.nightly.assets import INGEST
+from tickhouse.dag_tasks.assets import INGEST
+from tickhouse.dag_tasks.run_dag import RunDagOperator
+from tickhouse.dag_tasks.task import task
 
 
 @dag(
@@ -32,46 +36,63 @@ from tickhouse.nightly.assets import INGEST
     doc_md=__doc__,
     tags=["tickhouse", "lake", "producer"],
     params={
-        "market": Param("spot", type="string", enum=["spot", "usdm", "coinm"]),
-        "symbol": Param(type="string", pattern="^[A-Z0-9_]{2,30}$", description="The exchange's own symbol."),
-        "from": Param(type="string", format="date", title="First day"),
-        "to": Param(type="string", format="date", title="Last day", description="Included."),
-        "file": Param(None, type=["null", "string"], title="Archive file", description="Replayed instead of REST."),
+        "market": Param(
+            "spot",
+            type="string",
+            enum=["spot", "usdm", "coinm"],
+            title="Market",
+            description="spot, or the USD-M (usdm) or COIN-M (coinm) futures.",
+        ),
+        # Letters of any script are allowed. Task `fetch` explains what is wrong with a symbol.
+        "symbol": Param(
+            type="string",
+            pattern=r"^[^-\sa-z:/][^\sa-z:/]{0,49}$",
+            title="Symbol",
+            description="As the exchange writes it, for example BTCUSDT.",
+        ),
+        "from": Param(type="string", format="date", title="First day", description="UTC."),
+        "to": Param(type="string", format="date", title="Last day", description="UTC, included."),
+        "file": Param(
+            None,
+            type=["null", "string"],
+            title="Archive file",
+            description="Path on the scheduler's machine. Replay this file instead of fetching the days by REST.",
+        ),
     },
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=15)},
+    dagrun_timeout=timedelta(hours=18),
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=15), "execution_timeout": timedelta(hours=8)},
 )
 def backfill() -> None:
     """Fetch or replay, commit, publish."""
 
+    @task(execution_timeout=timedelta(minutes=5))
+    def check() -> None:
+        """Fail before hours of fetching if a DAG that is needed afterwards is paused."""
+        from tickhouse.dag_tasks import backfill
+
+        backfill.check()
+
     @task(outlets=[INGEST])
     def fetch(params: dict[str, Any]) -> dict[str, Any]:
-        """Bring the trades into Kafka and wait until every store has them."""
-        from tickhouse.nightly.airflow import failing_for_good
-        from tickhouse.nightly.past import fetch
+        """Bring the trades into Kafka and wait until each store has them."""
+        from tickhouse.dag_tasks import backfill
 
-        with failing_for_good():
-            return fetch(params)
+        return backfill.fetch(params)
 
-    commit = TriggerDagRunOperator(
+    commit = RunDagOperator(
         task_id="commit",
-        trigger_dag_id="lake_commit",
-        wait_for_completion=True,
-        deferrable=True,
-        poke_interval=3,
-        allowed_states=["success"],
-        doc_md="Commit `ingest`; the run waits its turn behind the scheduled ones.",
+        dag_to_run="lake_commit",
+        limit=timedelta(hours=1),
+        doc_md="Commit branch `ingest`. The run waits until the scheduled runs before it have ended.",
     )
-    publish = TriggerDagRunOperator(
+    publish = RunDagOperator(
         task_id="publish",
-        trigger_dag_id="nightly_batch",
+        dag_to_run="nightly_batch",
         conf={"from": "{{ params['from'] }}", "to": "{{ params['to'] }}"},
-        wait_for_completion=True,
-        deferrable=True,
-        retries=0,  # the run it waits for has retries of its own
-        poke_interval=5,
+        limit=timedelta(hours=9),  # a run of nightly_batch takes up to eight, and another one may be active
         doc_md="Build, audit and publish the days again.",
     )
-    fetch() >> commit >> publish
+    check() >> fetch() >> commit >> publish
 
 
 backfill()

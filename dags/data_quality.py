@@ -1,12 +1,15 @@
 """Audit what is published.
 
-What: judges days of a lake ref by the laws of `expectations/`, and PostgreSQL's daily tables against the same ref.
-Why: the nightly audit sees a day once, before it is published; this one sees that it still holds, and that what people
-query is what the lake says.
+What: checks days of a lake ref against the laws of `expectations/`, and PostgreSQL's daily tables
+against the same ref.
+Why: the nightly audit checks a day once, before it is published. This DAG checks that a published
+day is still correct, and that the tables which people query agree with the lake.
 When: each morning for the newest published day; by hand for any ref and days.
-Prerequisites: `tickhouse up --profile core`; `nightly_batch` published something, else the run is skipped.
+Prerequisites: `tickhouse up --profile core`; `nightly_batch` has published a day. Without one, the
+run is skipped.
 
-Reports are in the Data Docs, linked in the result of each task. A broken law fails its task, and a message goes out.
+The result of each task links its report in the Data Docs. A broken law fails its task, and a
+message goes to topic `crypto.alerts`.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, dag
 
-from tickhouse.nightly.assets import DAILY_TABLES, MAIN
+from tickhouse.dag_tasks.assets import DAILY_TABLES, MAIN
+from tickhouse.dag_tasks.task import task
 
 DAY = {"type": ["null", "string"], "format": "date"}
 
@@ -31,11 +35,12 @@ DAY = {"type": ["null", "string"], "format": "date"}
     doc_md=__doc__,
     tags=["tickhouse", "lake", "audit"],
     params={
-        "ref": Param("main", type="string", title="Branch, tag or commit"),
-        "from": Param(None, title="First day", description="The newest day with candles by default.", **DAY),
-        "to": Param(None, title="Last day", description="Included.", **DAY),
+        "ref": Param("main", type="string", title="Branch, tag or commit", description="The lake ref to audit."),
+        "from": Param(None, title="First day", description="UTC; by default the newest day with candles.", **DAY),
+        "to": Param(None, title="Last day", description="UTC, included.", **DAY),
     },
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
+    dagrun_timeout=timedelta(hours=3),
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10), "execution_timeout": timedelta(hours=1)},
 )
 def data_quality() -> None:
     """Audit the lake and PostgreSQL."""
@@ -43,43 +48,30 @@ def data_quality() -> None:
     @task(inlets=[MAIN])
     def choose(params: dict[str, Any]) -> dict[str, str]:
         """Return the commit and the days to audit."""
-        from airflow.sdk.exceptions import AirflowSkipException
+        from tickhouse.dag_tasks import data_quality
 
-        from tickhouse.nightly.quality import choose
-        from tickhouse.settings import load_settings
+        return data_quality.choose(params)
 
-        chosen = choose(load_settings(), params["ref"], params["from"], params["to"])
-        if chosen is None:
-            raise AirflowSkipException(f"{params['ref']} has no candles yet.")
-        return chosen
-
-    @task
+    @task()
     def lake(chosen: dict[str, str]) -> dict[str, Any]:
-        """Audit the days of the lake."""
-        from tickhouse.nightly.airflow import days_in, failing_for_good
-        from tickhouse.nightly.quality import audit_days
-        from tickhouse.settings import load_settings
+        """Audit the days in the lake."""
+        from tickhouse.dag_tasks import data_quality
 
-        with failing_for_good():
-            return audit_days(load_settings(), chosen["commit"], days_in(chosen)).document()
+        return data_quality.lake(chosen)
 
     @task(inlets=[DAILY_TABLES])
     def tables(chosen: dict[str, str]) -> dict[str, Any]:
-        """Audit PostgreSQL's tables."""
-        from tickhouse.nightly.airflow import failing_for_good
-        from tickhouse.nightly.quality import audit_tables
-        from tickhouse.settings import load_settings
+        """Audit PostgreSQL's daily tables."""
+        from tickhouse.dag_tasks import data_quality
 
-        with failing_for_good():
-            return audit_tables(load_settings(), chosen["commit"]).document()
+        return data_quality.tables(chosen)
 
     @task(trigger_rule="one_failed")
     def announce(run_id: str) -> None:
-        """Send word that an audit failed, and fail the run."""
-        from tickhouse.nightly.tasks import announce_and_fail
-        from tickhouse.settings import load_settings
+        """Report a failed audit on `crypto.alerts`, and fail the run."""
+        from tickhouse.dag_tasks import data_quality
 
-        announce_and_fail(load_settings(), "data_quality", run_id)
+        data_quality.announce(run_id)
 
     chosen = choose()
     [lake(chosen), tables(chosen)] >> announce()

@@ -1,18 +1,22 @@
-"""Commit the lake's `ingest` branch.
+"""Commit the lake's branch `ingest`.
 
-What: commits what the streaming job wrote since the last commit, with Kafka offset ranges and row counts as metadata.
-Why: a commit is what a nightly batch, a notebook or a rollback can name; offsets in it tell which events it holds.
-When: every two minutes. A run that finds nothing new is skipped, and a second run changes nothing.
-Prerequisites: `tickhouse up --profile core`; the stream writes batches (`stream_trades`).
+What: commits what the streaming job wrote since the last commit. The metadata of the commit holds
+the Kafka offset ranges and the row counts.
+Why: a nightly batch, a notebook or a rollback can refer to a commit, and its offsets show which
+events it holds.
+When: every two minutes. A run that finds nothing new is skipped, and a repeated run changes
+nothing.
+Prerequisites: `tickhouse up --profile core`; the streaming job runs (`stream_trades`).
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import dag, task
+from airflow.sdk import dag
 
-from tickhouse.nightly.assets import INGEST
+from tickhouse.dag_tasks.assets import INGEST
+from tickhouse.dag_tasks.task import task
 
 
 @dag(
@@ -23,25 +27,18 @@ from tickhouse.nightly.assets import INGEST
     is_paused_upon_creation=False,
     doc_md=__doc__,
     tags=["tickhouse", "lake", "lakefs"],
-    default_args={"retries": 3, "retry_delay": timedelta(seconds=10)},
+    dagrun_timeout=timedelta(minutes=30),
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=10), "execution_timeout": timedelta(minutes=10)},
 )
 def lake_commit() -> None:
     """Commit `ingest`."""
 
     @task(outlets=[INGEST])
     def commit() -> dict[str, object]:
-        """Commit and return what the commit names."""
-        from dataclasses import asdict
+        """Commit branch `ingest`; return the commit id, the offset ranges and the row counts."""
+        from tickhouse.dag_tasks import lake_commit
 
-        from airflow.sdk.exceptions import AirflowSkipException
-
-        from tickhouse.lake.commit import commit_ingest
-        from tickhouse.settings import load_settings
-
-        made = commit_ingest(load_settings())
-        if made is None:
-            raise AirflowSkipException("Nothing new on ingest since the last commit.")
-        return asdict(made)
+        return lake_commit.commit()
 
     commit()
 

@@ -1,12 +1,15 @@
-"""Take publications back.
+"""Roll the published lake back to an earlier state.
 
-What: brings `main` to what it was at a commit or tag, by a new commit; then makes PostgreSQL's daily tables equal to
-it, and verifies both.
-Why: a wrong figure that was published must go from every place that shows it, at once, and without losing the history.
-When: by hand: `to` names a commit or tag in the past of `main` (`tickhouse lake log main`, `tickhouse lake tag`).
-Prerequisites: `tickhouse up --profile core`; `main` was published to at least once.
+What: adds a commit to `main` that restores its state at an earlier commit or tag. Then it makes
+PostgreSQL's daily tables equal to `main`, and audits them against it.
+Why: a wrong figure that was published must disappear at once from every place that shows it, while
+the history is kept.
+When: by hand. Parameter `to` names a commit or tag in the history of `main` (`tickhouse lake log
+main`, `tickhouse lake tag`).
+Prerequisites: `tickhouse up --profile core`; something was published to `main`.
 
-A second run finds `main` as it should be and changes nothing. A rollback can be rolled back: name the commit it undid.
+A repeated run finds `main` in the wanted state and changes nothing. To undo a rollback, run the DAG
+again with the commit that was `main` before.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, dag
 
-from tickhouse.nightly.assets import DAILY_TABLES, MAIN
+from tickhouse.dag_tasks.assets import DAILY_TABLES, MAIN
+from tickhouse.dag_tasks.task import task
 
 
 @dag(
@@ -32,42 +36,36 @@ from tickhouse.nightly.assets import DAILY_TABLES, MAIN
         "to": Param(
             type="string",
             title="Commit or tag",
-            description="What main shall hold again, daily-2024-08-08 say.",
+            description="The state to restore, for example daily-2024-08-08.",
             pattern="^[A-Za-z0-9][A-Za-z0-9._-]+$",
         )
     },
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
+    dagrun_timeout=timedelta(hours=2),
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10), "execution_timeout": timedelta(hours=1)},
 )
 def lake_rollback() -> None:
     """Roll `main` back."""
 
     @task(outlets=[MAIN])
     def move(params: dict[str, Any]) -> str:
-        """Move main; return its head."""
-        from tickhouse.lake.rollback import rollback
-        from tickhouse.nightly.airflow import failing_for_good
-        from tickhouse.settings import load_settings
+        """Bring `main` back to parameter `to`; return the id of the new commit."""
+        from tickhouse.dag_tasks import lake_rollback
 
-        with failing_for_good():
-            return rollback(load_settings(), params["to"])
+        return lake_rollback.move(params)
 
     @task(outlets=[DAILY_TABLES])
     def load(commit_id: str) -> dict[str, int]:
-        """Make the daily tables equal to main; return the rows changed."""
-        from tickhouse.nightly.serving import load
-        from tickhouse.settings import load_settings
+        """Make the daily tables equal to `main`; return the number of changed rows per table."""
+        from tickhouse.dag_tasks import lake_rollback
 
-        return load(load_settings(), commit_id)
+        return lake_rollback.load(commit_id)
 
-    @task
+    @task()
     def verify(commit_id: str) -> dict[str, Any]:
-        """Audit the daily tables against main."""
-        from tickhouse.nightly.airflow import failing_for_good
-        from tickhouse.nightly.quality import audit_tables
-        from tickhouse.settings import load_settings
+        """Audit the daily tables against `main`."""
+        from tickhouse.dag_tasks import lake_rollback
 
-        with failing_for_good():
-            return audit_tables(load_settings(), commit_id).document()
+        return lake_rollback.verify(commit_id)
 
     moved = move()
     load(moved) >> verify(moved)

@@ -1,12 +1,15 @@
-"""Report a month, reproducibly.
+"""Publish a reproducible report of a month.
 
-What: executes `notebooks/monthly.ipynb` for a ref: the month's aggregates again from silver with Spark, held against
-those that were published, plots of price, volume and volatility, the commit and the hash of the result.
-Why: a figure that can be rebuilt from a commit by anybody is one that can be argued about.
+What: executes `notebooks/monthly.ipynb` for a lake ref. The notebook computes the aggregates of the
+month again from silver with Spark, compares them with the published ones, and plots price, volume
+and volatility. Its page shows the commit and the hash of the result.
+Why: anybody can rebuild a figure of the report from the commit that it names.
 When: on the second of each month for the month before; by hand for any ref and month.
-Prerequisites: `tickhouse up --profile core`; `nightly_batch` published days of the month, else the run is skipped.
+Prerequisites: `tickhouse up --profile core`; `nightly_batch` has published days of the month.
+Without one, the run is skipped.
 
-The executed notebook and a page of it are beside the Data Docs; the same commit gives the same hash.
+The executed notebook and its page are published beside the Data Docs. The same commit gives the
+same hash.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, dag
 
-from tickhouse.nightly.assets import MAIN, MONTHLY_REPORT
+from tickhouse.dag_tasks.assets import MAIN, MONTHLY_REPORT
+from tickhouse.dag_tasks.task import task
 
 
 @dag(
@@ -29,36 +33,27 @@ from tickhouse.nightly.assets import MAIN, MONTHLY_REPORT
     doc_md=__doc__,
     tags=["tickhouse", "lake", "spark", "report"],
     params={
-        "ref": Param("main", type="string", title="Branch, tag or commit"),
+        "ref": Param("main", type="string", title="Branch, tag or commit", description="The lake ref to report on."),
         "month": Param(
             None,
             type=["null", "string"],
             pattern=r"^\d{4}-\d{2}$",
             title="Month",
-            description="YYYY-MM; the month before the run by default.",
+            description="YYYY-MM; by default the month before the run.",
         ),
     },
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=30)},
+    dagrun_timeout=timedelta(hours=6),
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=30), "execution_timeout": timedelta(hours=2)},
 )
 def monthly_report() -> None:
     """Run the notebook."""
 
     @task(inlets=[MAIN], outlets=[MONTHLY_REPORT], pool="spark_batch")
     def execute(params: dict[str, Any], dag_run: Any) -> dict[str, str]:
-        """Execute the notebook; return commit, month, hash and the page."""
-        from dataclasses import asdict
+        """Execute the notebook; return commit, month, hash and the address of the page."""
+        from tickhouse.dag_tasks import monthly_report
 
-        from airflow.sdk.exceptions import AirflowSkipException
-
-        from tickhouse.nightly.airflow import failing_for_good, month_of
-        from tickhouse.nightly.report import has_month, report
-        from tickhouse.settings import load_settings
-
-        settings, month = load_settings(), month_of(params, dag_run.run_after)
-        if not has_month(settings, params["ref"], month):
-            raise AirflowSkipException(f"{params['ref']} has no month {month}.")
-        with failing_for_good():
-            return asdict(report(settings, params["ref"], month))
+        return monthly_report.execute(params, dag_run)
 
     execute()
 

@@ -1,30 +1,36 @@
 """Build, audit and publish days of the lake.
 
-What: branch `etl-<day>` with all of `ingest` and of `main` → Spark writes silver and gold → commit → audit on the
-branch (Great Expectations) → merge into `main`, tag `daily-<day>` → daily tables of PostgreSQL. When the audit fails,
-`main` does not move, the branch stays, the note of the run links the report, and a message goes to `crypto.alerts`.
-Why: nothing reaches `main` unaudited, and each figure of it can be rebuilt from a commit.
-When: at 00:40 UTC for the day before; by hand for any day (`date`) or range (`from`, `to`). A day without trades is
-skipped.
-Prerequisites: `tickhouse up --profile core`; `lake_commit` has committed the day's trades.
+What: creates branch `etl-<day>` with all of `ingest` and of `main`. Spark writes silver and gold to
+it. The branch is committed, audited with Great Expectations, merged into `main` and tagged
+`daily-<day>`. Then PostgreSQL's daily tables are made equal to `main`. When the audit fails, `main`
+does not move, the branch stays, the note of the run links the report, and a message goes to topic
+`crypto.alerts`.
+Why: nothing reaches `main` without an audit, and each published figure can be rebuilt from a
+commit.
+When: at 00:40 UTC for the day before; by hand for any day (`date`, or a logical date in the past)
+or range of days (`from`, `to`). A day without trades is skipped. Nights that were missed or failed
+are built as well: each of the last 31 days that `ingest` has and `main` lacks gets a run of its
+own, and a message lists them.
+Prerequisites: `tickhouse up --profile core`; `lake_commit` has committed the trades of the day.
 
-Every task may run again: branch, files, commit, verdict, merge, tags and rows are functions of the day and of what
-`ingest` holds, so a retried task, a second run and a run after kill -9 give one result.
+Each task may run again. Branch, files, commit, audit result, merge, tags and rows depend only on
+the day and on the content of `ingest`, so a retried task, a repeated run and a run after kill -9
+give the same result.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, dag
 
-from spark.conf import BATCH_CONF
-from tickhouse.nightly.assets import DAILY_TABLES, INGEST, MAIN
+from common.settings import REPO
+from spark.conf import batch_submit_conf
+from tickhouse.dag_tasks.assets import DAILY_TABLES, INGEST, MAIN
+from tickhouse.dag_tasks.task import task
 
-REPO = Path(__file__).resolve().parent.parent
 DAY = {"type": ["null", "string"], "format": "date"}
 
 
@@ -38,65 +44,73 @@ DAY = {"type": ["null", "string"], "format": "date"}
     doc_md=__doc__,
     tags=["tickhouse", "lake", "spark", "audit"],
     params={
-        "date": Param(None, title="Day", description="UTC day; the day before the run by default.", **DAY),
-        "from": Param(None, title="First day", description="With `to`: a range instead of a day.", **DAY),
-        "to": Param(None, title="Last day", description="Included.", **DAY),
+        "date": Param(None, title="Day", description="UTC day; by default the day before the run.", **DAY),
+        "from": Param(None, title="First day", description="With `to`: a range of days instead of one day.", **DAY),
+        "to": Param(None, title="Last day", description="UTC, included.", **DAY),
     },
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=15)},
+    dagrun_timeout=timedelta(hours=8),  # less than a day: a run that hangs must not block the next night
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=15), "execution_timeout": timedelta(hours=1)},
 )
 def nightly_batch() -> None:
     """Build, audit and publish."""
 
     @task(inlets=[INGEST])
     def prepare(params: dict[str, Any], dag_run: Any) -> dict[str, str]:
-        """Make the branch; return its name and the days."""
-        from tickhouse.nightly import tasks
+        """Create the branch; return its name and the days."""
+        from tickhouse.dag_tasks import nightly_batch
 
-        return tasks.prepare(params, dag_run)
+        return nightly_batch.prepare(params, dag_run)
 
-    @task
-    def settle(made: dict[str, str]) -> str:
-        """Commit the branch; return the commit."""
-        from tickhouse.nightly import tasks
+    @task()
+    def missed(params: dict[str, Any], dag_run: Any) -> list[str]:
+        """Start a run for each missed night; skipped when a person chose the days of this run."""
+        from tickhouse.dag_tasks import nightly_batch
 
-        return tasks.settle(made)
+        return nightly_batch.missed(params, dag_run)
 
-    @task
-    def audit(made: dict[str, str], dag_run: Any) -> dict[str, Any]:
-        """Audit the branch; fail when a law breaks."""
-        from tickhouse.nightly import tasks
+    @task()
+    def settle(prepared: dict[str, str]) -> str:
+        """Commit the branch; return the commit id."""
+        from tickhouse.dag_tasks import nightly_batch
 
-        return tasks.audit(made, dag_run)
+        return nightly_batch.settle(prepared)
+
+    @task()
+    def audit(prepared: dict[str, str], dag_run: Any) -> dict[str, Any]:
+        """Audit the branch; fails when a law does not hold."""
+        from tickhouse.dag_tasks import nightly_batch
+
+        return nightly_batch.audit(prepared, dag_run)
 
     @task(outlets=[MAIN])
-    def publish(made: dict[str, str]) -> dict[str, Any]:
-        """Merge into main and tag."""
-        from tickhouse.nightly import tasks
+    def publish(prepared: dict[str, str]) -> dict[str, Any]:
+        """Merge the branch into `main` and tag the merge."""
+        from tickhouse.dag_tasks import nightly_batch
 
-        return tasks.publish(made)
+        return nightly_batch.publish(prepared)
 
     @task(outlets=[DAILY_TABLES])
     def load(published: dict[str, Any]) -> dict[str, int]:
-        """Make the daily tables equal to main."""
-        from tickhouse.nightly import tasks
+        """Make PostgreSQL's daily tables equal to `main`."""
+        from tickhouse.dag_tasks import nightly_batch
 
-        return tasks.load(published)
+        return nightly_batch.load(published)
 
-    @task
+    @task()
     def export(published: dict[str, Any]) -> dict[str, Any]:
-        """Copy silver and gold to HDFS; skipped unless LAKE_STORE is hdfs."""
-        from tickhouse.nightly import tasks
+        """Copy silver and gold to HDFS; skipped unless LAKE_STORE is `hdfs`."""
+        from tickhouse.dag_tasks import nightly_batch
 
-        return tasks.export(published)
+        return nightly_batch.export(published)
 
     @task(trigger_rule="one_failed")
     def announce(params: dict[str, Any], dag_run: Any) -> None:
-        """Send word that the run failed, and fail it."""
-        from tickhouse.nightly import tasks
+        """Report the failed run on `crypto.alerts`, and fail the run."""
+        from tickhouse.dag_tasks import nightly_batch
 
-        tasks.announce(params, dag_run)
+        nightly_batch.announce(params, dag_run)
 
-    made = prepare()
+    prepared = prepare()
     build = SparkSubmitOperator(
         task_id="build",
         application=str(REPO / "spark" / "batch" / "job.py"),
@@ -107,14 +121,16 @@ def nightly_batch() -> None:
         ],
         name="tickhouse-batch",
         conn_id="spark_default",
-        driver_memory="1g",
-        conf=dict(BATCH_CONF),
+        conf=batch_submit_conf(),
         pool="spark_batch",
-        doc_md="Silver and gold on the branch, in one driver.",
+        execution_timeout=timedelta(hours=4),
+        doc_md="Write silver and gold to the branch, in one driver.",
     )
-    settled, audited, published = settle(made), audit(made), publish(made)
-    made >> build >> settled >> audited >> published
-    [load(published), export(published)] >> announce()  # whatever fails fails these two as well
+    committed, audited, published = settle(prepared), audit(prepared), publish(prepared)
+    prepared >> build >> committed >> audited >> published
+    # A task that fails before these makes `load` and `export` fail as well, and so starts
+    # `announce`.
+    [load(published), export(published), missed()] >> announce()
 
 
 nightly_batch()

@@ -1,7 +1,7 @@
-"""A Hadoop MapReduce example: the month's volume of each symbol, from the lake's silver in HDFS.
+"""A Hadoop MapReduce example: the volume per symbol and month, from silver of the lake in HDFS.
 
     python -m mapreduce.monthly_volume --ref main
 
-Streaming: `mapper.py` and `reducer.py` are plain programs, lines in and lines out, so without Hadoop
-`cat trades.tsv | ./mapper.py | sort | ./reducer.py` gives the same answer.
+It uses Hadoop streaming: `mapper.py` and `reducer.py` are plain programs that read and write lines.
+Without Hadoop, `cat trades.tsv | ./mapper.py | sort | ./reducer.py` gives the same result.
 """

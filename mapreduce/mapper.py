@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Map `market TAB symbol TAB stream TAB trade_time_us TAB qty` to `market:symbol:stream:YYYY-MM TAB qty`.
+"""Map each trade to its symbol and month.
 
-A line that is something else ends the program, and with it the job: a volume that left trades out would look right.
+    in:  market TAB symbol TAB stream TAB trade_time_us TAB qty
+    out: market:symbol:stream:YYYY-MM TAB qty
+
+A line in another form ends the program, and with it the job. If it were skipped, a volume without
+these trades would look right.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def mapped(lines: Iterable[str]) -> Iterator[str]:
-    """Yield a key and a quantity for each trade; the month is UTC, of the trade's time."""
+    """Yield key and quantity of each trade; the month is that of the trade time in UTC."""
     for line in lines:
         market, symbol, stream, time_us, quantity = line.rstrip("\n").split("\t")
         month = EPOCH + timedelta(microseconds=int(time_us))

@@ -1,4 +1,4 @@
-"""Run the job: silver of a lake commit in HDFS, as lines, through Hadoop streaming; print each symbol's months.
+"""Run the MapReduce job over silver of a lake commit, and print the volume per symbol and month.
 
 python -m mapreduce.monthly_volume --ref main
 """
@@ -20,22 +20,25 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from hdfs_native import Client, WriteOptions
 
-from stack.engine.fetch import jar_dir, java
-from tickhouse.errors import StoreUnavailable, TickhouseError
-from tickhouse.lake.export import Exported, export, hdfs, hdfs_errors
-from tickhouse.settings import REPO, Settings, home, load_settings
+from common.errors import StoreUnavailable, TickhouseError
+from common.settings import REPO, Settings, home, load_settings
+from stack.engine.fetch import jar_dir, java_program
+from tickhouse.lake.hdfs_export import HdfsExport, export, hdfs, hdfs_errors
 
 POM = REPO / "stack" / "hdfs" / "pom.xml"
 HERE = Path(__file__).resolve().parent
 ROOT = "/mapreduce/monthly_volume"
 SENT = ["market", "symbol", "stream", "trade_time", "qty"]
-# Hadoop reaches into these; Java 17 keeps them shut.
+# Hadoop uses internals of these packages, which Java 17 closes.
 OPENED = ("java.lang", "java.nio", "java.util", "java.net", "sun.nio.ch")
 LINES = pa_csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
 
 
 class Volume(NamedTuple):
-    """The quantity traded of one symbol in one month (UTC), in units of its base currency."""
+    """The quantity of one symbol that was traded in one month (UTC).
+
+    It is in the base asset, on COIN-M in contracts.
+    """
 
     market: str
     symbol: str
@@ -45,9 +48,9 @@ class Volume(NamedTuple):
 
 
 def main() -> int:
-    """Run the job for a reference and print its answer; return the exit code."""
+    """Run the job for a lake reference and print the result; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m mapreduce.monthly_volume", description="Volume a month and symbol."
+        prog="python -m mapreduce.monthly_volume", description="Volume per symbol and month."
     )
     parser.add_argument("--ref", default="main", help="branch, tag or commit of the lake (%(default)s)")
     try:
@@ -55,16 +58,19 @@ def main() -> int:
     except TickhouseError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    sys.stdout.writelines("\t".join([*one[:-1], f"{one.volume:f}"]) + "\n" for one in volumes)
+    sys.stdout.writelines("\t".join([*row[:-1], f"{row.volume:f}"]) + "\n" for row in volumes)
     return 0
 
 
 def monthly_volume(settings: Settings, ref: str) -> list[Volume]:
-    """Return each symbol's volume a month at a lake reference, sorted; the reference is exported to HDFS first.
+    """Return the volume per symbol and month at a lake reference, sorted.
+
+    The reference is exported to HDFS first.
 
     Raises:
         ConfigurationError: The lake has no such reference.
-        StoreUnavailable: The lake or HDFS does not answer, or the job failed; the message holds the end of its log.
+        StoreUnavailable: The lake or HDFS does not answer, or the job failed; the message holds the
+            end of its log.
     """
     exported = export(settings, ref)
     work = f"{ROOT}/{exported.commit_id}"
@@ -74,14 +80,14 @@ def monthly_volume(settings: Settings, ref: str) -> list[Volume]:
         write_lines(client, exported, f"{work}/input")
     run_job(settings, f"{work}/input", f"{work}/output")
     with hdfs_errors(settings):
-        return sorted(read_answer(client, f"{work}/output"))
+        return sorted(read_volumes(client, f"{work}/output"))
 
 
-def write_lines(client: Client, exported: Exported, folder: str) -> None:
-    """Write the trades of an export's silver as lines for the mapper: one file each, without sentinels."""
+def write_lines(client: Client, exported: HdfsExport, folder: str) -> None:
+    """Write silver of an export as lines for the mapper, without sentinels."""
     client.mkdirs(folder, create_parent=True)
     files = client.list_status(f"{exported.path}/silver/trades", recursive=True)
-    parquet = sorted(one.path for one in files if one.path.endswith(".parquet"))
+    parquet = sorted(file.path for file in files if file.path.endswith(".parquet"))
     for number, path in enumerate(parquet):
         options = WriteOptions(replication=1, overwrite=True)
         with client.read(path) as source, client.create(f"{folder}/{number:06d}.tsv", options) as sink:
@@ -92,7 +98,10 @@ def write_lines(client: Client, exported: Exported, folder: str) -> None:
 
 
 def as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return what the mapper reads of a batch: the time in microseconds, the quantity with all its digits."""
+    """Return the columns that the mapper reads.
+
+    The time is in microseconds, and the quantity is a text with all its digits.
+    """
     traded = batch.filter(pc.invert(batch["is_sentinel"])).select(SENT)
     time_us = traded["trade_time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     columns = [*(traded[name] for name in SENT[:3]), time_us, traded["qty"].cast(pa.string())]
@@ -100,7 +109,7 @@ def as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def run_job(settings: Settings, source: str, target: str) -> None:
-    """Run mapper and reducer by Hadoop streaming, in one JVM (LocalJobRunner: no YARN), over HDFS.
+    """Run mapper and reducer with Hadoop streaming over HDFS, in one JVM (LocalJobRunner, no YARN).
 
     Raises:
         StoreUnavailable: The job failed.
@@ -115,7 +124,7 @@ def run_job(settings: Settings, source: str, target: str) -> None:
     }
     programs = [("-mapper", HERE / "mapper.py"), ("-combiner", HERE / "reducer.py"), ("-reducer", HERE / "reducer.py")]
     command = [
-        *(str(java()), "-Xmx512m", "-XX:+UseSerialGC"),
+        *(str(java_program()), "-Xmx512m", "-XX:+UseSerialGC"),
         *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED),
         *("-cp", f"{REPO / 'stack' / 'hdfs'}:{jar_dir(POM)}/*", "org.apache.hadoop.streaming.HadoopStreaming"),
         *(word for name, value in defined.items() for word in ("-D", f"{name}={value}")),
@@ -131,11 +140,11 @@ def run_job(settings: Settings, source: str, target: str) -> None:
         )
 
 
-def read_answer(client: Client, folder: str) -> Iterator[Volume]:
-    """Yield the reducer's lines."""
-    for one in client.list_status(folder):
-        if "/part-" in one.path:
-            with client.read(one.path) as source:
+def read_volumes(client: Client, folder: str) -> Iterator[Volume]:
+    """Yield the result of the reducer."""
+    for file in client.list_status(folder):
+        if "/part-" in file.path:
+            with client.read(file.path) as source:
                 for line in source.read().decode().splitlines():
                     key, volume = line.split("\t")
                     market, symbol, stream, month = key.split(":")

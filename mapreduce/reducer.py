@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Add up the quantities of each key: `key TAB qty`, sorted by key, to `key TAB sum`. Exact; also serves as combiner."""
+"""Add up the quantities per key, exactly. It also serves as the combiner.
+
+in:  key TAB qty, sorted by key
+out: key TAB sum
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from decimal import Context, Decimal, Inexact
 from itertools import groupby
 
-# decimal(28,8) has 20 digits before the point; 10^12 trades of a month add 12. Rounding would raise.
+# decimal(28,8) has 20 digits before the point, and 10^12 trades per month add 12. A sum that does
+# not fit raises Inexact instead of being rounded.
 EXACT = Context(prec=60, traps=[Inexact])
 
 
 def reduced(lines: Iterable[str]) -> Iterator[str]:
-    """Yield one sum a key."""
+    """Yield one sum per key."""
     pairs = (line.rstrip("\n").split("\t") for line in lines)
     for key, group in groupby(pairs, key=lambda pair: pair[0]):
         total = Decimal(0)

@@ -1,4 +1,4 @@
-"""`python -m producer live`: take the exchange's streams into Kafka until told to stop."""
+"""`python -m producer live`: take live streams into Kafka until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import httpx
@@ -14,15 +15,25 @@ import structlog
 import typer
 import uvloop
 
-from producer.events import TICK_STREAMS, TRADE_STREAMS, check_market, check_symbol
+from common.errors import ConfigurationError, TickhouseError
+from common.settings import Settings, load_settings, ports
+from common.symbols import check_given_symbol
+from producer.events import TICK_STREAMS, TRADE_STREAMS, check_market
+from producer.exchange.rest import RestClient
+from producer.json_logging import configure_logging
 from producer.live import SYMBOLS_EVERY_S, Live, LiveOptions
-from producer.metrics import ProducerCollector, serve_metrics
-from producer.rest import RestClient
-from producer.runtime import DEFAULT_LINGER_MS, DEFAULT_SAMPLE_S, Writer, configure_logging, now_us, open_writer
+from producer.market_check import claim_market
+from producer.metrics import LabelledGauge, ProducerCollector, serve_metrics
+from producer.recovery.silent_streams import EVERY_S
 from producer.signals import STOP_SIGNALS
-from producer.store import LIVE
-from tickhouse.errors import ConfigurationError, TickhouseError
-from tickhouse.settings import Settings, load_settings, ports
+from producer.writer.ledger_store import LIVE
+from producer.writer.open_writer import (
+    DEFAULT_LINGER_MS,
+    DEFAULT_SAMPLE_S,
+    Writer,
+    now_us,
+    open_writer,
+)
 
 log = structlog.get_logger(__name__)
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
@@ -30,40 +41,50 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 @app.callback()
 def main() -> None:
-    """Exchange to Kafka."""
+    """Take events from the exchange into Kafka."""
 
 
 @app.command()
 def live(
     *,
-    symbols: Annotated[str, typer.Option(help="Comma-separated, or `all` that trade.")] = "all",
+    symbols: Annotated[str, typer.Option(help="Comma-separated; `all` takes every symbol that trades.")] = "all",
     market: Annotated[str, typer.Option(help="spot, usdm or coinm.")] = "spot",
     streams: Annotated[str, typer.Option(help="Comma-separated stream names.")] = "aggTrade,ticker",
     ws_url: Annotated[str | None, typer.Option(help="Base of the WebSocket; default from the settings.")] = None,
     rest_url: Annotated[str | None, typer.Option(help="Base of the REST API; default from the settings.")] = None,
-    sample_s: Annotated[int, typer.Option(min=1, help="One tick a symbol and stream every so many s.")] = (
+    sample_s: Annotated[int, typer.Option(min=1, help="Seconds of which one tick per symbol and stream is kept.")] = (
         DEFAULT_SAMPLE_S
     ),
-    linger_ms: Annotated[int, typer.Option(min=0, help="How long a record waits for company.")] = DEFAULT_LINGER_MS,
-    snapshot_s: Annotated[float, typer.Option(min=0.1, help="Ledger snapshot every so many s.")] = 5.0,
+    linger_ms: Annotated[
+        int, typer.Option(min=0, help="How long a record waits to be sent with others.")
+    ] = DEFAULT_LINGER_MS,
+    snapshot_s: Annotated[float, typer.Option(min=0.1, help="Seconds between ledger snapshots.")] = 5.0,
     symbols_every_s: Annotated[
-        float, typer.Option(min=1, help="Seconds between looks for new symbols.")
+        float, typer.Option(min=1, help="Seconds between checks for new symbols.")
     ] = SYMBOLS_EVERY_S,
-    silent_s: Annotated[float, typer.Option(min=1, help="No byte for so long: the connection is dead.")] = 60.0,
+    silent_s: Annotated[
+        float, typer.Option(min=1, help="Seconds without any byte after which a connection is dead.")
+    ] = 60.0,
+    compare_every_s: Annotated[
+        float, typer.Option(min=0.5, help="Seconds between comparisons of quiet streams with REST.")
+    ] = EVERY_S,
 ) -> None:
-    """Take live streams until SIGTERM or SIGINT; then flush, write the ledger and exit 0."""
+    """Take live streams until SIGTERM or SIGINT; then flush, save the ledger and exit 0."""
     configure_logging()
     settings = load_settings()
     options = LiveOptions(
         streams=_streams(streams),
         ws_url=ws_url or settings.exchange_ws_url,
-        symbols=() if symbols == "all" else tuple(check_symbol(name) for name in symbols.split(",")),
+        ws_routes=settings.exchange_ws_routes,
+        compare_every_s=compare_every_s,
+        symbols=() if symbols == "all" else tuple(check_given_symbol(name) for name in symbols.split(",")),
         symbols_every_s=symbols_every_s,
         snapshot_every_s=snapshot_s,
         limits={"silent_s": silent_s},
     )
     writer = open_writer(settings, market=check_market(market), writer=LIVE, sample_s=sample_s, linger_ms=linger_ms)
-    # What was loaded stays for good: the collector need not look at it again and again.
+    # Objects loaded until now live as long as the process, so the garbage collector need not check
+    # them again.
     gc.collect()
     gc.freeze()
     uvloop.run(_run(settings, writer, options, rest_url))
@@ -73,7 +94,7 @@ def _streams(text: str) -> tuple[str, ...]:
     known = (*TRADE_STREAMS, *TICK_STREAMS)
     chosen = tuple(text.split(","))
     if unknown := [name for name in chosen if name not in known]:
-        raise ConfigurationError(f"Expected streams of {known}, was {unknown}.")
+        raise ConfigurationError(f"There are no streams {unknown}; the streams are {known}.")
     return chosen
 
 
@@ -83,6 +104,7 @@ async def _run(settings: Settings, writer: Writer, options: LiveOptions, rest_ur
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with httpx.AsyncClient() as http:
         rest = RestClient(http, rest_url or settings.exchange_rest_url, writer.intake.market, clock=time.time)
+        await claim_market(settings, writer, http, rest_url)
         running = Live(writer, rest, options)
         stop_metrics = serve_metrics(_collector(running), ports()["producer_metrics"])
         try:
@@ -93,24 +115,59 @@ async def _run(settings: Settings, writer: Writer, options: LiveOptions, rest_ur
 
 
 def _collector(running: Live) -> ProducerCollector:
-    writer, book = running.writer, running.writer.gaps
-    return ProducerCollector(
-        writer.intake,
-        {
-            "gaps_open": lambda: len(book.open_gaps()),
-            "gaps_open_ids": lambda: sum(gap.size for gap in book.open_gaps()),
-            "gaps_filled_ids": lambda: book.filled_ids,
-            "reconnects": lambda: running.shards.reconnects,
-            "connections": lambda: running.shards.connected,
-            "is_blocked": lambda: float(running.shards.is_blocked()),
-            "rest_polls": lambda: running.polls,
-            "rest_requests": lambda: running.rest.requests,
-            "rest_limited": lambda: running.rest.limited,
-            "queue_depth_frames": lambda: len(running.inbox),
-            "lag_records": writer.outbox.queued,
-            "last_event_age_seconds": lambda: _age_s(writer.intake.last_event_us),
-        },
-    )
+    return ProducerCollector(running.writer.intake, _gauges(running), _labelled_gauges(running))
+
+
+def _gauges(running: Live) -> dict[str, Callable[[], float]]:
+    writer, book, rest, silence = running.writer, running.writer.gaps, running.rest, running.silence
+    return {
+        "gaps_open": lambda: len(book.open_gaps()),
+        "gaps_open_ids": lambda: sum(gap.size for gap in book.open_gaps()),
+        "gaps_filled_ids": lambda: book.filled_ids,
+        "reconnects": lambda: running.shards.reconnects,
+        "connections": lambda: running.shards.connected,
+        "is_blocked": lambda: float(running.shards.is_blocked()),
+        "subscriptions_refused": lambda: len(running.shards.refused),
+        "rest_polls": lambda: running.polls,
+        "rest_requests": lambda: rest.requests,
+        "rest_limited": lambda: rest.limited,
+        "rest_weight": lambda: rest.weight,
+        "rest_weight_this_minute": lambda: rest.budget.used(time.time()),
+        "rest_weight_limit": lambda: rest.budget.limit,
+        "rest_failing_seconds": lambda: rest.failures.down_s,
+        "silent_streams": lambda: len(silence.silent_s()),
+        "silent_streams_seen": lambda: silence.episodes,
+        "silence_requests": lambda: silence.requests,
+        "silence_weight": lambda: silence.weight,
+        "queue_depth_frames": lambda: len(running.frame_queue),
+        "lag_records": writer.outbox.queued,
+        "last_event_age_seconds": lambda: _age_s(writer.intake.last_event_us),
+    }
+
+
+def _labelled_gauges(running: Live) -> list[LabelledGauge]:
+    market, silence, rest = running.writer.intake.market, running.silence, running.rest
+    by_stream = ("market", "stream", "symbol")
+    return [
+        LabelledGauge(
+            "silent_stream_seconds",
+            "Seconds for which a stream has been silent.",
+            by_stream,
+            lambda: {(market, *name): seconds for name, seconds in silence.silent_s().items()},
+        ),
+        LabelledGauge(
+            "refused_stream",
+            "Binance's error code of a stream that REST refuses.",
+            by_stream,
+            lambda: {(market, *name): code for name, code in dict(running.filler.refused).items()},
+        ),
+        LabelledGauge(
+            "rest_failures",
+            "REST attempts without an answer.",
+            ("kind",),
+            lambda: {(kind,): count for kind, count in dict(rest.failures.counts).items()},
+        ),
+    ]
 
 
 def _age_s(event_us: int) -> float:
@@ -118,7 +175,7 @@ def _age_s(event_us: int) -> float:
 
 
 if __name__ == "__main__":
-    # A supervisor reads the exit code: 0 stopped, others as in tickhouse/errors.py.
+    # A supervisor reads the exit code: 0 stopped, others as in common/errors.py.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop has its own handler
     try:
         app()

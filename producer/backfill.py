@@ -1,4 +1,9 @@
-"""Fetch a range of ids by REST into Kafka: what is there already is not asked for, so a cut run goes on."""
+"""Fetch a range of ids from REST into Kafka.
+
+Ids that Kafka has already are skipped, so a run can be resumed.
+
+Ids that REST refuses, or leaves out twice, are recorded as unfillable gaps; the others are fetched.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +15,29 @@ from typing import Final
 import msgspec
 import structlog
 
-from producer.fill import id_of, rest_origin
-from producer.intake import Line
-from producer.ledger import StreamLedger
-from producer.replay import Ranges
-from producer.rest import PAGE, RestClient
-from producer.runtime import Writer
-from tickhouse.errors import ConfigurationError
+from common.errors import ConfigurationError, ExchangeUnavailable
+from common.intervals import IntervalSet, Ranges
+from producer.events import Line
+from producer.exchange.rest import RestClient, jittered
+from producer.exchange.rest_responses import Row
+from producer.ledger.stream_ledger import StreamLedger
+from producer.recovery.rest_pages import fetch_page, rest_origin
+from producer.writer.open_writer import Writer
 
 log = structlog.get_logger(__name__)
 
 STREAM: Final = "aggTrade"
 SNAPSHOT_EVERY_S: Final = 5.0
+# How long to wait for an exchange that does not answer; the next run resumes from there.
+PATIENCE_S: Final = 300.0
 
 
-class Backfilled(msgspec.Struct):
-    """What one backfill did: ids asked for, sent now, known before, and ranges that the exchange does not serve."""
+class BackfilledRange(msgspec.Struct):
+    """The result of one backfill.
+
+    `known` counts the ids that were in Kafka before; `unserved` are ranges that REST does not
+    serve.
+    """
 
     symbol: str
     first_id: int
@@ -40,30 +52,30 @@ class Backfilled(msgspec.Struct):
 async def id_range(
     rest: RestClient, symbol: str, *, from_id: int | None, to_id: int | None, from_us: int | None, to_us: int | None
 ) -> tuple[int, int]:
-    """Return the ids [first, last] of a range given by ids or by times (from inclusive, to exclusive).
+    """Return the first and last id of a range of ids, or of times [from, to).
 
     Raises:
-        ConfigurationError: There is no trade in that range.
+        ConfigurationError: There is no trade in the range.
         ExchangeUnavailable: REST does not answer.
     """
-    low = from_id if from_id is not None else await _first(rest, symbol, from_us or 0)
+    low = from_id if from_id is not None else await _first_id_since(rest, symbol, from_us or 0)
     high = to_id
     if high is None and to_us is not None:
-        following = await _first(rest, symbol, to_us)
+        following = await _first_id_since(rest, symbol, to_us)
         high = None if following is None else following - 1
     if high is None:  # up to now
-        high = _only(await rest.trades(STREAM, symbol, None, 1))
+        high = _first_id(await rest.trades(STREAM, symbol, None, 1))
     if low is None or high is None or low > high:
         raise ConfigurationError(f"The exchange has no aggregate trade of {symbol} in that range.")
     return low, high
 
 
-async def _first(rest: RestClient, symbol: str, since_us: int) -> int | None:
-    return _only(await rest.first_since(symbol, since_us))
+async def _first_id_since(rest: RestClient, symbol: str, since_us: int) -> int | None:
+    return _first_id(await rest.first_since(symbol, since_us))
 
 
-def _only(rows: list[msgspec.Raw]) -> int | None:
-    return id_of(rows[0], STREAM) if rows else None
+def _first_id(rows: list[Row]) -> int | None:
+    return rows[0][0] if rows else None
 
 
 async def backfill(
@@ -74,47 +86,79 @@ async def backfill(
     *,
     progress: Callable[[int, int], None] = lambda done, sent: None,
     is_stopped: Callable[[], bool] = lambda: False,
-) -> Backfilled:
-    """Fetch the ids [first, last] that nobody has put into Kafka yet.
+    patience_s: float = PATIENCE_S,
+) -> BackfilledRange:
+    """Fetch the ids of [first, last] that are not in Kafka yet.
 
     Raises:
-        ExchangeUnavailable: REST does not answer; what was fetched is kept.
-        ExchangeRefused: REST will not answer, for this symbol or at all.
-        StoreUnavailable: Kafka does not take or acknowledge records.
+        ExchangeUnavailable: REST did not answer for `patience_s`; what was fetched is kept.
+        StoreUnavailable: Kafka does not accept or acknowledge records.
     """
     ledger, (low, high) = writer.intake.ledger(symbol, STREAM), ids
-    todo = sum(last - first + 1 for first, last in ledger.missing(low, high))
+    undelivered = sum(last - first + 1 for first, last in ledger.undelivered(low, high))
     unserved: Ranges = []
     at, saved, is_whole = low, time.monotonic(), True
-    while holes := ledger.missing(at, high):
+    while (first := ledger.first_undelivered(at, high)) is not None:
         if is_stopped():
             is_whole = False
             break
-        at = await _page(writer, rest, ledger, holes[0], unserved)
+        at = await _take_page(writer, rest, ledger, (first, high), unserved, patience_s=patience_s)
         progress(min(at, high + 1) - low, writer.intake.sent)
         if time.monotonic() - saved > SNAPSHOT_EVERY_S:
             await asyncio.to_thread(writer.save)
             saved = time.monotonic()
-    for gap in list(writer.gaps.of(ledger)):
-        writer.gaps.settle(gap, ledger, writer.intake.now_us())
-    ledger.settle()
-    return Backfilled(
-        symbol=symbol, first_id=low, last_id=high, sent=writer.intake.sent, known=high - low + 1 - todo,
-        rejected=ledger.rejected.count(), unserved=unserved, is_whole=is_whole,
+    writer.gaps.shrink(ledger, writer.intake.now_us())
+    ledger.flush_run()
+    return BackfilledRange(
+        symbol=symbol, first_id=low, last_id=high, sent=writer.intake.sent, known=high - low + 1 - undelivered,
+        rejected=IntervalSet(ledger.rejected.within(low, high)).count(), unserved=unserved, is_whole=is_whole,
     )  # fmt: skip
 
 
-async def _page(writer: Writer, rest: RestClient, ledger: StreamLedger, hole: tuple[int, int], unserved: Ranges) -> int:
-    """Take one page of a hole and return the id to go on from; notes what REST leaves out."""
-    low, high = hole
-    rows = await rest.trades(STREAM, ledger.symbol, low, min(PAGE, high - low + 1))
-    numbered = [(number, bytes(row)) for row in rows if (number := id_of(row, STREAM)) is not None]
-    served = [number for number, _ in numbered if number >= low]
-    reached = min(high, served[-1]) if served else high
-    lines: list[Line] = [(raw, None, number) for number, raw in numbered if low <= number <= high]
-    writer.intake.feed(lines, rest_origin(STREAM, ledger.symbol))
-    left = ledger.missing(low, reached)
-    if left:
-        log.warning("the exchange does not serve these ids", symbol=ledger.symbol, ranges=left)
-    unserved += left
-    return reached + 1
+async def _take_page(
+    writer: Writer,
+    rest: RestClient,
+    ledger: StreamLedger,
+    hole: tuple[int, int],
+    unserved: Ranges,
+    *,
+    patience_s: float,
+) -> int:
+    """Take one page from the start of a hole; return the id to continue from.
+
+    The page covers the following holes too. Ids that REST does not serve are added to `unserved`.
+
+    Raises:
+        ExchangeUnavailable: REST did not answer, or served none of these ids, for `patience_s`.
+    """
+    started, attempt = time.monotonic(), 0
+    while True:
+        try:
+            page = await fetch_page(rest, STREAM, ledger.symbol, *hole)
+        except ExchangeUnavailable:
+            if time.monotonic() - started > patience_s:
+                raise
+        else:
+            wanted = IntervalSet(ledger.undelivered(hole[0], max(page.reached, hole[0])))
+            lines: list[Line] = [(raw, None, number) for number, raw in page.rows if number in wanted]
+            writer.intake.feed(lines, rest_origin(STREAM, ledger.symbol))
+            for low, high, reason in page.unserved:
+                _record_unserved(writer, ledger, (low, high), reason)
+                unserved += ledger.missing(low, high)
+            if page.reached >= hole[0]:
+                return page.reached + 1
+            if time.monotonic() - started > patience_s:
+                raise ExchangeUnavailable(f"REST serves nothing of {ledger.symbol} from id {hole[0]} on.")
+        attempt += 1
+        await asyncio.sleep(jittered(attempt, cap_s=patience_s / 4))
+
+
+def _record_unserved(writer: Writer, ledger: StreamLedger, ids: tuple[int, int], reason: str) -> None:
+    """Record ids that REST does not serve as unfillable gaps, once."""
+    log.warning("the exchange does not serve these ids", symbol=ledger.symbol, first_id=ids[0], last_id=ids[1],
+                reason=reason)  # fmt: skip
+    gaps, now_us = writer.gaps, writer.intake.now_us()
+    for low, high in ledger.missing(*ids):
+        recorded = IntervalSet((gap.first_id, gap.last_id) for gap in gaps.recorded(ledger))
+        gaps.open(ledger, recorded.missing(low, high), now_us=now_us, reason=reason, source="REST")
+        gaps.declare_unfillable(ledger, low, high, now_us=now_us, reason=reason)

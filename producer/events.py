@@ -1,29 +1,33 @@
-"""The events of one exchange frame, and their identity."""
+"""Trades, ticks and their event ids."""
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
 
-from tickhouse.errors import ConfigurationError, RejectedRecord
+from common.errors import ConfigurationError, RejectedRecord
+from common.symbols import is_symbol
 
 MARKETS: Final = ("spot", "usdm", "coinm")
 TRADE_STREAMS: Final = ("aggTrade", "trade")
 TICK_STREAMS: Final = ("ticker", "miniTicker", "bookTicker")
 MAX_ID: Final = (1 << 63) - 1  # Avro long
 
-# 13 digits are milliseconds, 16 microseconds: from 2001-09 to 2286-11. Both are in use at the same time.
+# The exchange uses milliseconds (13 digits) and microseconds (16 digits); both are unambiguous from
+# 2001-09 to 2286-11.
 MIN_MILLIS: Final = 10**12
 END_MILLIS: Final = 10**13
-# What Binance itself accepts as a symbol: word characters, dot and dash, no lower-case Latin letter, 1 to 50 long.
-_SYMBOL = re.compile(r"[\w.\-]{1,50}")
-_LOWER = re.compile(r"[a-z]")
+
+# One frame, row or object as it was received: (bytes, received µs or None, position in its source).
+Line = tuple[bytes, "int | None", int]
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
-    """One trade or aggregate trade; `price` and `qty` are unscaled Avro bytes of scale 8, times are µs UTC."""
+    """One trade or aggregate trade.
+
+    `price` and `qty` are unscaled Avro bytes of scale 8; times are µs UTC.
+    """
 
     stream: str
     symbol: str
@@ -37,10 +41,10 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     trade_us: int
 
     def same_payload(self, other: Trade) -> bool:
-        """Return whether two deliveries of one id say the same.
+        """Return whether two deliveries of one id have the same values.
 
-        The event time is left out because REST has none, and the trade time is compared in ms because REST and
-        streams may use different units.
+        The event time is not compared, because REST has none. The trade time is compared in ms,
+        because REST and streams may use different units.
         """
         return (
             self.price == other.price
@@ -53,7 +57,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tick(msgspec.Struct, frozen=True, gc=False):
-    """One 24 h ticker or book ticker; its numbers stay in `frame` until it is known to be kept."""
+    """One 24 h ticker or book ticker; its numbers are read from `frame` when it is kept."""
 
     stream: str
     symbol: str
@@ -65,12 +69,12 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     def exchange_id(self) -> int:
         """Return the update id of a book ticker, else the event time in µs."""
         number = self.update_id if self.stream == "bookTicker" else self.event_us
-        assert number is not None  # noqa: S101  # the parser lets no ticker without E through
+        assert number is not None  # noqa: S101  # the parser rejects tickers without E
         return number
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
-    """What names an event even when the rest of it is wrong."""
+    """The fields that identify an event, readable even when the rest of it is wrong."""
 
     stream: str
     symbol: str
@@ -78,7 +82,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
 
 
 def micros(value: int) -> int:
-    """Return an exchange time (ms or µs, told by magnitude) in µs.
+    """Return an exchange time in µs; its magnitude shows whether it is in ms or µs.
 
     Raises:
         RejectedRecord: `bad_time`.
@@ -90,27 +94,22 @@ def micros(value: int) -> int:
     raise RejectedRecord("bad_time", f"Expected 13 (ms) or 16 (µs) digits, was {str(value)[:40]}")
 
 
-def is_symbol(text: str) -> bool:
-    """Return whether the exchange could call a symbol so; non-ASCII letters are allowed."""
-    return _SYMBOL.fullmatch(text) is not None and _LOWER.search(text) is None
-
-
 def check_symbol(text: str) -> str:
-    """Return `text` when it can be a symbol.
+    """Return `text` when it is a valid symbol.
 
     Raises:
         RejectedRecord: `bad_symbol`.
     """
     if is_symbol(text):
         return text
-    raise RejectedRecord("bad_symbol", f"Expected 1 to 50 upper-case letters, digits, '_', '-', '.', was {text[:80]!r}")
+    raise RejectedRecord("bad_symbol", f"Expected 1 to 50 upper-case letters, digits, '_', '-', '.', was {text[:80]!a}")
 
 
 def check_market(market: str) -> str:
-    """Return `market` when it is one.
+    """Return `market` when it is spot, usdm or coinm.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: It is none of these.
     """
     if market in MARKETS:
         return market
@@ -118,7 +117,7 @@ def check_market(market: str) -> str:
 
 
 def event_prefix(market: str, symbol: str, stream: str) -> str:
-    """Return everything of an event id but the exchange's number."""
+    """Return an event id without the exchange's number at its end."""
     return f"binance:{market}:{symbol}:{stream}:"
 
 
@@ -128,7 +127,7 @@ def event_id(market: str, identity: Identity) -> str:
 
 
 def split_event_id(text: str) -> tuple[str, Identity] | None:
-    """Return (market, identity) of an event id, or None when it is none of ours."""
+    """Return (market, identity) of an event id, None when it has another form."""
     parts = text.split(":")
     if len(parts) != 5 or parts[0] != "binance" or not parts[4].isdecimal():
         return None

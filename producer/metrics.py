@@ -1,29 +1,41 @@
-"""The producer's /metrics: plain counters of the intake, read when Prometheus asks."""
+"""The producer's /metrics: the counters of the intake, read at each scrape of Prometheus."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from producer.intake import Intake
+from producer.writer.intake import Intake
 
 HOST: Final = "127.0.0.1"
 
 
+class LabelledGauge(NamedTuple):
+    """A gauge with labels. Its name has no prefix; `read` returns its value by label values."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
+    read: Callable[[], Mapping[tuple[str, ...], float]]
+
+
 class ProducerCollector(Collector):
-    """Turns the counters of an intake and some figures of the edges into metrics, a scrape at a time.
+    """Makes the metrics of one scrape from the counters of an intake and from gauges.
 
     Args:
-        intake: Whose counters.
-        gauges: Value by metric name (without prefix), read at each scrape.
+        intake: The intake whose counters are exported.
+        gauges: Functions by metric name (without prefix), called at each scrape.
+        labelled: The gauges with labels.
     """
 
-    def __init__(self, intake: Intake, gauges: dict[str, Callable[[], float]]) -> None:
-        self._intake, self._gauges = intake, gauges
+    def __init__(
+        self, intake: Intake, gauges: Mapping[str, Callable[[], float]], labelled: list[LabelledGauge] | None = None
+    ) -> None:
+        self._intake, self._gauges, self._labelled = intake, gauges, labelled or []
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
@@ -34,18 +46,23 @@ class ProducerCollector(Collector):
         yield rejects
         for name, read in self._gauges.items():
             yield GaugeMetricFamily(f"tickhouse_producer_{name}", name.replace("_", " "), value=read())
+        for gauge in self._labelled:
+            family = GaugeMetricFamily(f"tickhouse_producer_{gauge.name}", gauge.text, labels=gauge.labels)
+            for values, figure in gauge.read().items():
+                family.add_metric(list(values), figure)
+            yield family
 
     def _events(self) -> Metric:
         family = CounterMetricFamily(
-            "tickhouse_producer_events", "Events by what became of them.", labels=["market", "stream", "outcome"]
+            "tickhouse_producer_events", "Events by outcome.", labels=["market", "stream", "outcome"]
         )
         sums: dict[tuple[str, str], int] = {}
-        # Copies: the event loop goes on adding streams while this thread reads.
+        # A copy: the event loop adds streams while this thread reads.
         for ledger in list(self._intake.ledgers.values()):
             counts = dict(ledger.counts)
-            counts["delivered"] += ledger.number
-            counts["received"] += ledger.number + ledger.sampled_out
-            counts["sampled_out"] += ledger.sampled_out
+            counts["delivered"] += ledger.run_count
+            counts["received"] += ledger.run_count + ledger.sampled_out_count
+            counts["sampled_out"] += ledger.sampled_out_count
             for outcome, count in counts.items():
                 sums[ledger.stream, outcome] = sums.get((ledger.stream, outcome), 0) + count
         for (stream, outcome), count in sums.items():
@@ -54,7 +71,7 @@ class ProducerCollector(Collector):
 
 
 def serve_metrics(collector: Collector, port: int) -> Callable[[], None]:
-    """Serve one collector on loopback and return what stops that."""
+    """Serve one collector on loopback, and return the function that stops the server."""
     registry = CollectorRegistry()
     registry.register(collector)
     server, thread = start_http_server(port, addr=HOST, registry=registry)

@@ -1,7 +1,10 @@
-"""Replay one recorded file: resumable, exactly once by event id, its gaps and conflicts told.
+"""Replay one recorded file into Kafka.
 
-Delivery guarantees: every line of the file is delivered, rejected or known; a snapshot covers only what Kafka
-acknowledged; a replay that is cut goes on where the log ends, whether or not it could write a last snapshot.
+A replay can be resumed, and sends each event id once. It reports gaps and conflicts.
+
+Delivery guarantees: every line of the file is delivered, rejected or a duplicate. A snapshot covers
+only what Kafka acknowledged. A replay that was killed continues where the log ends, with or without
+a last snapshot.
 """
 
 from __future__ import annotations
@@ -10,25 +13,29 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from producer.files import SourceFile, batches
-from producer.intake import UNKNOWN, Origin
-from producer.ledger import has_dense_ids
-from producer.outbox import HIGH_WATER, TICKS, TRADES
-from producer.runtime import Writer
-from tickhouse.errors import RejectedRecord
+from common.errors import RejectedRecord
+from common.intervals import Ranges
+from common.topics import TICKS, TRADES
+from producer.ledger.stream_ledger import UNKNOWN
+from producer.parsing.derived_columns import DerivedQuantity
+from producer.parsing.source_files import SourceFile, batches
+from producer.writer.intake import Intake, Origin
+from producer.writer.open_writer import Writer
+from producer.writer.outbox import HIGH_WATER
 
 ARCHIVE: Final = "ARCHIVE"
 SNAPSHOT_EVERY_S: Final = 5.0
 
-Ranges = list[tuple[int, int]]
 
+class ReplayedFile(msgspec.Struct):
+    """The result of one replay.
 
-class Replayed(msgspec.Struct):
-    """What one replay did; `delivered` are the ids of the file that are in Kafka now, by (stream, symbol)."""
+    `delivered` are the ids of the file that are in Kafka, by (stream, symbol).
+    """
 
     path: str
     sha256: str
@@ -43,21 +50,44 @@ class Replayed(msgspec.Struct):
     offsets: dict[str, dict[int, tuple[int, int]]]
     is_whole: bool
     seconds: float
+    # Ids that earlier runs delivered, and how many of these could be compared with the log.
+    repeats: int = 0
+    compared: int = 0
+    derived: DerivedQuantity | None = None
+    lines: int = 0
+    rejected_lines: int = 0
+
+    @property
+    def problem(self) -> str:
+        """Return what is wrong with the replayed file, or ""."""
+        if not self.is_whole:
+            return "was not read to its end; what could be read was sent"
+        if not self.lines:
+            return "held no line with an event"
+        if self.rejected_lines >= self.lines and not (self.sent or self.sent_earlier):
+            return "held no line that could be delivered: every one was rejected"
+        return ""
 
 
 def record_truth(home: Path, source: SourceFile, market: str, symbol: str | None) -> None:
-    """Append the file to `<home>/truth/files.jsonl`, once per sha256 and market."""
-    entry = {
+    """Append the file to `<home>/truth/files.jsonl`, once per sha256 and market.
+
+    `tickhouse reconcile` reads it.
+    """
+    entry: dict[str, Any] = {
         "path": str(source.path), "sha256": source.sha256, "market": market, "symbol": symbol,
-        "format": source.format.name,
+        "format": source.format.name, "at_s": int(time.time()),
     }  # fmt: skip
     target = home / "truth" / "files.jsonl"
     target.parent.mkdir(parents=True, exist_ok=True)
     known = target.read_text(encoding="utf-8").splitlines() if target.exists() else []
-    same = ("sha256", "market")
-    if not any(all(json.loads(line)[name] == entry[name] for name in same) for line in known if line):
+    if not any(_is_same_file(json.loads(line), entry) for line in known if line):
         with target.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def _is_same_file(earlier: dict[str, Any], entry: dict[str, Any]) -> bool:
+    return bool(earlier["sha256"] == entry["sha256"] and earlier["market"] == entry["market"])
 
 
 def replay(
@@ -66,25 +96,27 @@ def replay(
     *,
     progress: Callable[[int, int], None] = lambda done, sent: None,
     is_stopped: Callable[[], bool] = lambda: False,
-) -> Replayed:
-    """Send a file to Kafka and close its ledger.
+) -> ReplayedFile:
+    """Send the events of a file to Kafka, and close its ledger.
 
     Args:
-        source: What to read.
-        writer: Who writes; its name must be the file's (`file:<sha256>`).
+        source: The file.
+        writer: The writer of this file, named `file:<sha256>`.
         progress: Called with (bytes of the file read, records sent) after every batch.
-        is_stopped: Asked after every batch; true ends the replay with all it has sent in the ledger.
+        is_stopped: Called after every batch; true ends the replay, with all it has sent in the
+            ledger.
 
     Raises:
-        StoreUnavailable: Kafka does not take or acknowledge records.
+        StoreUnavailable: Kafka does not accept or acknowledge records.
     """
     started, before = time.monotonic(), _bounds(writer)
-    intake, is_whole = writer.intake, True
+    intake, is_whole, read = writer.intake, True, 0
     origin = Origin(ARCHIVE, source.format.parse, source.format.identify, lambda at: f"{source.path.name}:{at}")
     saved = started
     try:
         for lines, done in batches(source):
             intake.feed(lines, origin)
+            read += len(lines)
             while writer.outbox.queued() > HIGH_WATER:
                 writer.outbox.poll(0.1)
             progress(done, intake.sent)
@@ -94,19 +126,25 @@ def replay(
             if is_stopped():
                 is_whole = False
                 break
-    except RejectedRecord as error:  # the file ends too early: what could be read was sent
+    except RejectedRecord as error:  # the file ends too early; what could be read was sent
         intake.reject((b"", None, 0), error, origin)
         is_whole = False
-    gaps = _tell_gaps(writer) if is_whole else []
+    gaps = _record_gaps(writer) if is_whole else []
     writer.save(is_closed=True)
     writer.outbox.flush()
     after = _bounds(writer)
-    return Replayed(
+    return ReplayedFile(
         path=str(source.path), sha256=source.sha256, format=source.format.name, checksum=source.checksum,
-        sent=intake.sent, sent_earlier=intake.earlier, counts=intake.totals(), rejects=dict(intake.rejects), gaps=gaps,
-        delivered=_delivered(writer), offsets=_written(before, after), is_whole=is_whole,
-        seconds=time.monotonic() - started,
+        sent=intake.sent, sent_earlier=intake.sent_earlier, counts=intake.totals(), rejects=dict(intake.rejects),
+        gaps=gaps, delivered=_delivered(writer), offsets=_written(before, after), is_whole=is_whole,
+        seconds=time.monotonic() - started, derived=source.format.derived, lines=read,
+        rejected_lines=intake.rejected_lines, **_compared(intake),
     )  # fmt: skip
+
+
+def _compared(intake: Intake) -> dict[str, int]:
+    known = intake.delivered
+    return {} if known is None else {"repeats": known.repeats, "compared": known.compared}
 
 
 def _bounds(writer: Writer) -> dict[str, dict[str, int]]:
@@ -122,28 +160,19 @@ def _written(
     }
 
 
-def _tell_gaps(writer: Writer) -> list[tuple[str, str, int, int]]:
-    """Open a gap for every hole of the file that nobody has filled, and close those of others that it fills."""
-    told = []
+def _record_gaps(writer: Writer) -> list[tuple[str, str, int, int]]:
+    """Open and close gaps after a file was read to its end, and return its holes."""
+    missing = []
     for ledger in writer.intake.ledgers.values():
-        if ledger.is_tick or ledger.stream == UNKNOWN or not has_dense_ids(ledger.market, ledger.stream):
-            continue
-        now_us = writer.intake.now_us()
-        for gap in list(writer.gaps.of(ledger)):
-            writer.gaps.settle(gap, ledger, now_us)
-        known = {(gap.first_id, gap.last_id) for gap in writer.gaps.of(ledger)}
-        holes = ledger.holes()
-        told += [(ledger.stream, ledger.symbol, low, high) for low, high in holes]
-        fresh = [hole for hole in holes if hole not in known]
-        writer.gaps.open(ledger, fresh, now_us=now_us, reason="not in the file", source=ARCHIVE)
-    return told
+        if ledger.stream != UNKNOWN:
+            holes = writer.gaps.compare_files(ledger, writer.intake.now_us(), ARCHIVE)
+            missing += [(ledger.stream, ledger.symbol, low, high) for low, high in holes]
+    return missing
 
 
 def _delivered(writer: Writer) -> dict[tuple[str, str], Ranges]:
-    found = {}
+    ids = {}
     for ledger in writer.intake.ledgers.values():
         if not ledger.is_tick and ledger.stream != UNKNOWN:
-            found[ledger.stream, ledger.symbol] = [
-                part for low, high in ledger.own for part in ledger.rejected.missing(low, high)
-            ]
-    return found
+            ids[ledger.stream, ledger.symbol] = ledger.delivered()
+    return ids

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a flag: finish the batch, flush, snapshot, leave."""
+"""SIGTERM and SIGINT set a flag, so that a program finishes its batch and saves before it ends."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def stop_flag() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether a stop was asked for; the former handlers come back at the end."""
-    asked: list[int] = []
+    """Yield a function that returns whether a stop was requested.
 
-    def ask(number: int, _: FrameType | None) -> None:
-        asked.append(number)
+    The former handlers are restored at the end.
+    """
+    received: list[int] = []
 
-    former = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
+    def record(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    previous = {number: signal.signal(number, record) for number in STOP_SIGNALS}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,11 @@
-"""Avro schemas, topics and the compatibility policy."""
+"""Avro schemas, the list of topics, and the contract sizes.
+
+- `*.avsc`, `topics.yaml`, `contract_sizes.yaml`: the definitions;
+- `loading`: read schemas and topics;
+- `registry`: register the schemas;
+- `compat`: check each schema against its earlier versions;
+- `contracts`: what a quantity is worth on each market.
+"""
 
 from __future__ import annotations
 

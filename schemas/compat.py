@@ -1,9 +1,12 @@
-"""Check that every schema and every earlier version of it read each other (FULL_TRANSITIVE).
+"""Check that every schema and its earlier versions can read each other's data.
 
-The rules are those of https://avro.apache.org/docs/1.12.0/specification/#schema-resolution, plus one: a logical type
-is part of the type, because a decimal of another scale is another number.
+This is the compatibility FULL_TRANSITIVE.
 
-Run `python -m schemas.compat` (CI does): exit code 0 when all fit, 4 when one does not.
+The rules are those of https://avro.apache.org/docs/1.12.0/specification/#schema-resolution and one
+of our own: a logical type is part of the type, because a decimal with another scale is another
+number.
+
+Run `python -m schemas.compat` (CI does). Exit code 0: all versions are compatible; 4: one is not.
 """
 
 from __future__ import annotations
@@ -15,19 +18,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common.errors import PrerequisiteMissing
 from schemas.loading import FOLDER, Schema, schema_names
-from tickhouse.errors import PrerequisiteMissing
 
-# What a reader of the key's type may read besides the type itself.
+# Types that a reader may read besides its own type.
 PROMOTIONS = {"long": {"int"}, "float": {"int", "long"}, "double": {"int", "long", "float"}, "string": {"bytes"},
               "bytes": {"string"}}  # fmt: skip
 LOGICAL_KEYS = ("logicalType", "precision", "scale")
 
 
-def full_problems(one: Schema, other: Schema) -> list[str]:
-    """Return why two versions do not read each other; empty when they do."""
-    forward = [f"newer reading older: {text}" for text in read_problems(one, other)]
-    return forward + [f"older reading newer: {text}" for text in read_problems(other, one)]
+def full_problems(newer: Schema, older: Schema) -> list[str]:
+    """Return why two versions cannot read each other's data; empty when they can."""
+    problems = [f"newer reading older: {text}" for text in read_problems(newer, older)]
+    return problems + [f"older reading newer: {text}" for text in read_problems(older, newer)]
 
 
 def read_problems(reader: Schema, writer: Schema, path: str = "$") -> list[str]:
@@ -84,12 +87,13 @@ def _record_problems(reader: dict[str, Any], writer: dict[str, Any], path: str) 
     written = {item["name"]: item for item in writer["fields"]}
     problems: list[str] = []
     for item in reader["fields"]:
-        where = f"{path}.{item['name']}"
-        match = next((written[name] for name in (item["name"], *item.get("aliases", [])) if name in written), None)
+        field_path = f"{path}.{item['name']}"
+        names = (item["name"], *item.get("aliases", []))
+        match = next((written[name] for name in names if name in written), None)
         if match is not None:
-            problems += read_problems(item["type"], match["type"], where)
+            problems += read_problems(item["type"], match["type"], field_path)
         elif "default" not in item:
-            problems.append(f"{where}: not in the writer's schema and without a default")
+            problems.append(f"{field_path}: not in the writer's schema and without a default")
     return problems
 
 
@@ -116,10 +120,10 @@ def history(path: Path) -> Iterator[tuple[str, Schema]]:
     """Yield (commit, schema) of every committed version of one schema file, newest first.
 
     Raises:
-        PrerequisiteMissing: There is no git, or the file lies in no clone.
+        PrerequisiteMissing: There is no git, or the file is not in a clone.
     """
     for commit in _git("log", "--format=%H", "--", path.name, folder=path.parent).split():
-        # A commit that removed the file has no version to compare with.
+        # A commit that deleted the file has no version of it.
         if _git("ls-tree", commit, "--", path.name, folder=path.parent):
             yield commit, json.loads(_git("show", f"{commit}:./{path.name}", folder=path.parent))
 
@@ -128,10 +132,10 @@ def check(folder: Path = FOLDER) -> tuple[int, list[str]]:
     """Compare every schema of `folder` with all its committed versions.
 
     Returns:
-        Number of pairs compared, and the problems as `file@commit: what`.
+        Number of versions compared, and the problems as `file@commit: problem`.
 
     Raises:
-        PrerequisiteMissing: There is no git, or the folder lies in no clone.
+        PrerequisiteMissing: There is no git, or the folder is not in a clone.
     """
     compared, problems = 0, []
     for path in sorted(folder.glob("*.avsc")):
@@ -143,12 +147,12 @@ def check(folder: Path = FOLDER) -> tuple[int, list[str]]:
 
 
 def main() -> int:
-    """Print the verdict and return the exit code."""
+    """Print the result, and return the exit code."""
     compared, problems = check()
     for line in problems:
         sys.stderr.write(f"{line}\n")
-    verdict = "break an earlier version" if problems else "fit every earlier version"
-    sys.stdout.write(f"{len(schema_names())} schemas, {compared} committed versions compared: they {verdict}.\n")
+    result = "break an earlier version" if problems else "fit every earlier version"
+    sys.stdout.write(f"{len(schema_names())} schemas, {compared} committed versions compared: they {result}.\n")
     return 4 if problems else 0
 
 

@@ -1,4 +1,4 @@
-"""Read the schema files and the topic list of this folder."""
+"""Read the schema files and the list of topics in this folder."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from tickhouse.errors import ConfigurationError
+from common.errors import ConfigurationError
 
 FOLDER = Path(__file__).resolve().parent
 
-# A parsed Avro schema is a JSON document: a name, a union (list) or a complex type (dict).
+# A parsed Avro schema: a type name, a union (list) or a complex type (dict).
 Schema: TypeAlias = "str | list[Any] | dict[str, Any]"
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic of `topics.yaml`; `schema` is None where the values are not Avro."""
+    """One topic of `topics.yaml`; `schema` is None when its values are not Avro."""
 
     name: str
     partitions: int
@@ -47,23 +47,24 @@ def load(name: str) -> dict[str, Any]:
 
 
 def canonical_text(name: str) -> str:
-    """Return the one text under which a schema is registered: the document minified, field order kept.
+    """Return the text under which a schema is registered: minified, fields in order.
 
-    A registry gives another id to the same schema with another white space, so nobody registers any other text.
+    A registry gives the same schema another id when its white space differs, so only this text is
+    ever registered.
     """
     return json.dumps(load(name), separators=(",", ":"))
 
 
 def without_logical_types(name: str) -> Schema:
-    """Return the schema with every `logicalType` taken off: the same bytes on the wire, values given unscaled.
+    """Return a schema without its logical types: it encodes to the same bytes, in half the time.
 
-    Decimals are then bytes (big-endian two's complement) and times longs in µs, which saves half of the encoder's time.
+    Decimals are then passed as bytes (big-endian two's complement), and times as longs in µs.
     """
     return strip_logical_types(load(name))
 
 
 def strip_logical_types(schema: Schema) -> Schema:
-    """Return `schema` with every logical type replaced by the type beneath it."""
+    """Return `schema` with every logical type replaced by its underlying type."""
     if isinstance(schema, list):
         return [strip_logical_types(branch) for branch in schema]
     if isinstance(schema, str):
@@ -83,7 +84,7 @@ def _document() -> dict[str, Any]:
 
 
 def compatibility_policy() -> str:
-    """Return the registry's compatibility level for every subject."""
+    """Return the compatibility level of every subject in the registry."""
     return str(_document()["schema_compatibility"])
 
 
@@ -93,10 +94,10 @@ def topics() -> dict[str, Topic]:
 
 
 def connector_dead_letters() -> Topic:
-    """Return what the dead-letter topic of every connector is like; its name is `dlq.<connector>`."""
+    """Return the settings of each connector's dead-letter topic, `dlq.<connector>`."""
     return Topic(name="dlq.<connector>", **_document()["connector_dead_letters"])
 
 
 def subjects() -> dict[str, str]:
-    """Return schema name by registry subject (`<topic>-value`)."""
+    """Return the schema name of each registry subject (`<topic>-value`)."""
     return {f"{topic.name}-value": topic.schema for topic in topics().values() if topic.schema is not None}

@@ -1,4 +1,6 @@
-"""Register the schemas with a Confluent-compatible registry (Apicurio's ccompat v7, or Confluent's own).
+"""Register the schemas with a Confluent-compatible registry.
+
+That is Apicurio's ccompat v7, or Confluent's own.
 
 Protocol: https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 """
@@ -9,26 +11,26 @@ from typing import Any
 
 import httpx
 
+from common.errors import SchemaIncompatible, ServiceNotReady
 from schemas.loading import canonical_text, compatibility_policy, subjects
-from tickhouse.errors import SchemaIncompatible, ServiceNotReady
 
-TIMEOUT_S = 30.0  # a cold Apicurio on a loaded machine answers its first registration after 5 to 10 s
+TIMEOUT_S = 30.0  # on a loaded machine Apicurio needs 5 to 10 s for its first registration
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 
 
 def register_all(registry_url: str, client: httpx.Client | None = None) -> dict[str, int]:
-    """Register every subject of `topics.yaml` under the project's compatibility policy; safe to repeat.
+    """Register every subject of `topics.yaml` with the compatibility policy. A repeat is harmless.
 
     Args:
-        registry_url: Base of the Confluent API, `http://host:port/apis/ccompat/v7` for Apicurio.
-        client: HTTP client to use instead of one made here.
+        registry_url: Base of the Confluent API; `http://host:port/apis/ccompat/v7` for Apicurio.
+        client: HTTP client to use instead of a new one.
 
     Returns:
         Schema id by subject.
 
     Raises:
-        SchemaIncompatible: The registry refuses a schema because it breaks an earlier version.
-        ServiceNotReady: The registry does not answer, or not as a registry does.
+        SchemaIncompatible: A schema is not compatible with an earlier version.
+        ServiceNotReady: The registry does not answer, or answers with an error.
     """
     base = registry_url.rstrip("/")
     with client or httpx.Client(timeout=TIMEOUT_S) as http:
@@ -37,10 +39,10 @@ def register_all(registry_url: str, client: httpx.Client | None = None) -> dict[
 
 
 def schema_id(registry_url: str, subject: str, client: httpx.Client | None = None) -> int:
-    """Return the id of our text of one subject, registering it when it is not there yet.
+    """Return the id of our schema of one subject; register it when it is not registered yet.
 
     Raises:
-        SchemaIncompatible: The registry refuses the schema.
+        SchemaIncompatible: The schema is not compatible with an earlier version.
         ServiceNotReady: The registry does not answer.
     """
     with client or httpx.Client(timeout=TIMEOUT_S) as http:
@@ -50,8 +52,8 @@ def schema_id(registry_url: str, subject: str, client: httpx.Client | None = Non
 def _register(http: httpx.Client, base: str, subject: str, name: str) -> int:
     body = {"schema": canonical_text(name), "schemaType": "AVRO"}
     answer = _call(http, "POST", f"{base}/subjects/{subject}/versions", body)
-    # Per subject as well as globally: Apicurio knows the subject's rule only once the subject is there, and a
-    # later change of the global level must not loosen ours.
+    # Set the level per subject too: a later change of the global level must not affect our
+    # subjects. Apicurio accepts it only after the subject exists.
     _call(http, "PUT", f"{base}/config/{subject}", {"compatibility": compatibility_policy()})
     return int(answer["id"])
 

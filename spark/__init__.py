@@ -1,1 +1,1 @@
-"""Spark applications: the streaming job and its pure transforms."""
+"""The Spark applications: the streaming job, the nightly batch, and what both share."""

@@ -1,79 +1,118 @@
-"""Configuration of every Tickhouse Spark job: exact decimals, UTC, loopback only. Imports nothing of Spark."""
+"""Spark configuration of every Tickhouse job, and the spark-submit command line.
+
+The DAGs, the tests and the benchmarks all get their configuration from here. This module imports
+nothing from Spark.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-# Avro trusts length prefixes: a bad record must fail to decode, not ask for gigabytes. A frame is under 64 KiB.
-_AVRO_LIMITS = "-Dorg.apache.avro.limits.string.maxLength=1048576 -Dorg.apache.avro.limits.bytes.maxLength=1048576"
-# Small batches spend their time in planning code that runs for the first time: on two cores the optimising compiler
-# took 24 of the driver's first 85 CPU seconds and delayed every batch meanwhile.
-# The first full collections were for metaspace, which Spark fills to about 200 MB.
-_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MetaspaceSize=256m -Xmn384m"
-# Rows go to Python through Arrow: its writer has been right since long, and checks the bounds of every single value.
-_ARROW = "-Darrow.enable_unsafe_memory_access=true -Darrow.enable_null_check_for_get=false"
-_LOGGING = Path(__file__).resolve().parent / "log4j2.properties"
+from common.settings import is_light
 
-CONF: Mapping[str, str] = {
+# Avro trusts the length prefixes of its input. With these limits a damaged record fails to decode
+# instead of allocating gigabytes. A frame is smaller than 64 KiB.
+_AVRO_LIMITS = "-Dorg.apache.avro.limits.string.maxLength=1048576 -Dorg.apache.avro.limits.bytes.maxLength=1048576"
+# Small batches spend their time in planning code that runs for the first time. On two cores the
+# optimising compiler took 24 of the driver's first 85 CPU seconds and delayed each batch meanwhile,
+# so only the first tier compiles. The first full collections were caused by the metaspace, which
+# Spark fills to about 200 MB.
+_YOUNG = "256m" if is_light() else "384m"
+_JVM = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MetaspaceSize=256m -Xmn{_YOUNG}"
+# Rows go to Python through Arrow. Its writer is well tested, but checks the bounds of each value.
+_ARROW = "-Darrow.enable_unsafe_memory_access=true -Darrow.enable_null_check_for_get=false"
+_LOGGING = f"-Dlog4j2.configurationFile=file://{Path(__file__).resolve().parent / 'log4j2.properties'}"
+
+STREAM_CONF: Mapping[str, str] = {
     "spark.sql.session.timeZone": "UTC",
-    # Overflow is an error or a null that we asked for, never a wrapped number; decimals cast to plain text.
+    # An overflow is an error, or a null that the query asked for; it never wraps. Decimals cast to
+    # plain text.
     "spark.sql.ansi.enabled": "true",
     # decimal(28,8) x decimal(28,8) keeps its 16 decimals instead of being rounded to 6.
     "spark.sql.decimalOperations.allowPrecisionLoss": "false",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    # A batch of rows for Python is bounded by its 10,000 rows of some KiB at most. To bound its bytes too, Spark adds
-    # up the size of every column after every row: a tenth of the CPU of a lake batch.
+    # Python receives at most 10,000 rows of a few KiB at once, which bounds the bytes. To apply its
+    # own bound Spark adds up the size of each column after each row: a tenth of the CPU time of a
+    # lake batch.
     "spark.sql.execution.arrow.maxBytesPerBatch": "2147483647b",
-    # Three topic partitions feed a batch; two reducers, one a core, finish it.
+    # Three topic partitions feed a batch; two reducers, one per core, finish it.
     "spark.sql.shuffle.partitions": "2",
-    # Batches are small and their shape is known: re-planning each one costs more than it finds.
+    # Batches are small and their shape is known: planning them a second time costs more than it
+    # saves.
     "spark.sql.adaptive.enabled": "false",
-    # Queries share the executor: a long lake batch must not hold back the candles.
+    # The queries share the executor: a long lake batch must not delay the candles.
     "spark.scheduler.mode": "FAIR",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.streaming.metricsEnabled": "true",
     "spark.ui.prometheus.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
-    # The call site of every column expression costs more than building the plan of a small batch.
+    # Recording the call site of each column expression costs more than planning a small batch.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
-    # Each task of a Python function read the directories of three archives: 0.11 CPU seconds of a small batch.
+    # Without it each task of a Python function reads the directories of three archives (0.11 CPU
+    # seconds).
     "spark.python.daemon.module": "spark.worker_daemon",
-    # Through Hadoop's checksummed file system each file of a checkpoint took 30 ms, this way 5 (an idle query on two
-    # cores), and a batch writes two. Spark keeps a checksum of its own; a rename on one disk is atomic either way.
+    # Each batch writes two checkpoint files. Through Hadoop's checksummed file system a file took
+    # 30 ms, this way 5 ms (an idle query on two cores). Spark keeps a checksum of its own, and a
+    # rename on one disk is atomic either way.
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     "spark.sql.streaming.checkpointFileManagerClass": (
         "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
     ),
-    # Checkpoints keep this many batches for replays after a crash.
-    "spark.sql.streaming.minBatchesToRetain": "20",
-    "spark.driver.extraJavaOptions": f"{_JVM} {_AVRO_LIMITS} {_ARROW} -Dlog4j2.configurationFile=file://{_LOGGING}",
+    # After a restart of the machine the kept batches are read again. 200 batches are 60 s of the
+    # fastest queries; Linux writes its page cache back after 35 s.
+    "spark.sql.streaming.minBatchesToRetain": "200",
+    "spark.driver.extraJavaOptions": f"{_JVM} {_AVRO_LIMITS} {_ARROW} {_LOGGING}",
 }
 
 
-# A batch is one long job instead of thousands of small ones: the optimising compiler pays, re-planning does not hurt.
+# The batch is one long job instead of thousands of small ones, so the optimising compiler pays off.
 BATCH_CONF: Mapping[str, str] = {
-    **CONF,
+    **STREAM_CONF,
     "spark.scheduler.mode": "FIFO",
     "spark.ui.enabled": "false",
-    "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC -XX:MetaspaceSize=256m {_ARROW} "
-    f"-Dlog4j2.configurationFile=file://{_LOGGING}",
+    "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC -XX:MetaspaceSize=256m {_ARROW} {_LOGGING}",
 }
 
 
-def submit_conf(jars: Path, ui_port: int, *, driver_memory: str = "1g") -> dict[str, str]:
-    """Return the configuration for spark-submit: everything that must be set before the JVM starts.
+def driver_memory() -> str:
+    """Return the heap size of a driver. Spark refuses less than 450 MiB."""
+    return "640m" if is_light() else "1g"
+
+
+def jar_list(folder: Path) -> str:
+    """Return the jars of a folder as Spark's option `spark.jars` takes them."""
+    return ",".join(str(jar) for jar in sorted(folder.glob("*.jar")))
+
+
+def stream_submit_conf(jars: str, ui_port: str) -> dict[str, str]:
+    """Return all settings of the streaming job that must be known before the JVM starts.
 
     Args:
-        jars: Folder with the jars of `spark/jars/pom.xml`.
-        ui_port: Port of the Spark UI on loopback.
-        driver_memory: Heap of the driver.
+        jars: `jar_list` of the folder with the jars of `spark/jars/pom.xml`, or a template for it.
+        ui_port: Port of the Spark UI on loopback, or a template for it. If the port is taken the
+            job fails instead of trying the next one.
     """
     return {
-        **CONF,
-        "spark.jars": ",".join(str(jar) for jar in sorted(jars.glob("*.jar"))),
-        "spark.driver.memory": driver_memory,
-        "spark.ui.port": str(ui_port),
+        **STREAM_CONF,
+        "spark.jars": jars,
+        "spark.driver.memory": driver_memory(),
+        "spark.ui.port": ui_port,
         "spark.port.maxRetries": "0",
     }
+
+
+def batch_submit_conf() -> dict[str, str]:
+    """Return all settings of the batch job that must be known before the JVM starts."""
+    return {**BATCH_CONF, "spark.driver.memory": driver_memory()}
+
+
+def submit_command(application: Path, conf: Mapping[str, str], *, master: str) -> list[str]:
+    """Return the command line that submits an application.
+
+    The process of spark-submit becomes the driver's JVM.
+    """
+    options = [word for name, value in conf.items() for word in ("--conf", f"{name}={value}")]
+    return [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", master, *options, str(application)]

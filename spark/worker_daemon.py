@@ -1,8 +1,9 @@
-"""Spark's daemon of Python workers, without archives on their path (`spark.python.daemon.module`).
+"""Spark's daemon of Python workers, without archives on their import path.
 
-Spark puts pyspark.zip, py4j's zip and a jar of its own first on the path of its workers, and each task calls
-`importlib.invalidate_caches()`, for which Python 3.11 reads the directories of all of them again: 0.11 CPU seconds a
-task, be it of one row. The same pyspark is installed beside us, so the archives can go.
+It is the setting `spark.python.daemon.module`. Spark puts pyspark.zip, py4j's zip and one of its
+jars first on the path of its workers. Each task calls `importlib.invalidate_caches()`, after which
+Python 3.11 reads the directories of all these archives again. That takes 0.11 CPU seconds per task,
+even for one row. The same pyspark is installed in our environment, so the archives are not needed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 
 
 def drop_archives() -> None:
-    """Take archives from the path, unless pyspark is only in one of them."""
+    """Remove the archives from `sys.path`, unless pyspark is only in one of them."""
     before = list(sys.path)
     sys.path[:] = [entry for entry in before if not entry.endswith((".zip", ".jar", ".egg"))]
     sys.path_importer_cache.clear()

@@ -1,1 +1,1 @@
-"""How each service is fetched, configured, started, probed and stopped; one folder a service."""
+"""How each service is fetched, configured, started, probed and stopped; one folder per service."""

@@ -1,4 +1,4 @@
-"""The running stack that integration tests share."""
+"""The stack and the Spark session that tests share, and the order in which tests run."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from common.settings import REPO, Settings, load_settings
 from tests.homes import own_home
-from tickhouse.settings import REPO, Settings, load_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-# Every JVM stops at the first compiler: most live for seconds here, and on two cores the second one takes more than it
-# gives. Benchmarks and `make demo` run with both.
+# A slow example is no failure: the machine may run servers for other tests at the same time.
+hypothesis.settings.register_profile(
+    "tickhouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tickhouse")
+# Every JVM stops at the first compiler: most live for seconds here, and on two cores the second one
+# takes more than it gives. Benchmarks and `make demo` run with both.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+# The tests of a group share one lakehouse, and play captures and synthetic markets through it.
+os.environ.setdefault("TICKHOUSE_ALLOW_MIXED_MARKETS", "1")
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The session's stack: one home, services started when a test first asks for them.
+    """The stack of a test session: one home, whose services start when a test first asks for them.
 
     def test_x(stack: Stack) -> None:
         settings = stack.up("kafka", "registry")
@@ -36,8 +44,8 @@ class Stack:
     home: Path
 
     def up(self, *services: str) -> Settings:
-        """Start the named services and what they need (without names: profile core), and return the settings."""
-        from stack.engine import up
+        """Start services and what they need, profile core by default, and return the settings."""
+        from stack.engine.lifecycle import up
 
         up(services=list(services) or None)
         return load_settings()
@@ -45,18 +53,18 @@ class Stack:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Yield the stack of this test session; everything is taken down and removed at its end."""
+    """Yield the stack of this test session; all of it is removed at the end."""
     with own_home() as home:
         yield Stack(home)
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """Yield the Spark session of this test session: local, no server."""
-    from spark.session import local_session
+    """Yield the local Spark session of this test session; it needs no server."""
+    from spark.local_session import local_session
     from stack.engine.fetch import jar_dir
 
-    logging.getLogger("py4j").setLevel(logging.WARNING)  # it says goodbye when the streams are closed already
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # at exit it logs to streams that are closed
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     os.environ["PYSPARK_PYTHON"] = sys.executable
     jars = jar_dir(REPO / "spark" / "jars" / "pom.xml")
@@ -66,25 +74,33 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.stop()
 
 
-# What shares servers, longest first. Unit tests share nothing, except those of Spark its session.
+# The tests of a group share servers; the longest group comes first. Unit tests share nothing; those
+# of Spark share a session.
 GROUPS = {
     "pipeline": ("e2e/", "faults/"),
     "sinks": ("integration/sinks/",),
+    "notifications": ("integration/notifications/",),
+    "geode": ("integration/geode/", "integration/graph/"),
+    "api": ("integration/api/",),
     "flow": ("integration/producer/", "integration/exchange/", "integration/dlq/", "integration/reconcile/"),
+    "removal": ("integration/removal/",),
+    "page": ("integration/page/",),  # a browser
+    "influxdb": ("integration/influxdb/",),  # late: its server may still be being built
     "parts": ("integration/",),
+    "field": ("field/",),
     "contract": ("contract/",),
     "spark": ("unit/spark/",),
 }
 
 
 def group(nodeid: str) -> str:
-    """Return the group of a test; that of a unit test is the test itself."""
+    """Return the group of a test; a unit test that shares nothing is a group of its own."""
     path = nodeid.removeprefix("tests/")
     return next((name for name, folders in GROUPS.items() if path.startswith(folders)), nodeid)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run unit tests first, they take seconds and say most; side by side run the longest first."""
+    """Run unit tests first, because they are fast; several workers start with the longest group."""
     order = [*GROUPS] if hasattr(config, "workerinput") else []
     names = {item: group(item.nodeid) for item in items}
     if order:
@@ -94,9 +110,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class ByStack(LoadScopeScheduling):
-    """Hands out tests by the servers they share (`make test`), so that each stack is started once, by one worker.
+    """Gives each group to one worker, so that its servers are started once (`make test`).
 
-    There are more workers than cores: much of the time a test waits for something that was killed.
+    There are more workers than cores: a test often waits for something that was killed.
     """
 
     def _split_scope(self, nodeid: str) -> str:

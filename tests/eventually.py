@@ -1,4 +1,4 @@
-"""Poll instead of sleeping."""
+"""Wait for a condition instead of sleeping for a fixed time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def eventually(probe: Callable[[], T], timeout_s: float = 30.0, every_s: float =
     """Call `probe` until it returns something true and return that.
 
     Raises:
-        AssertionError: Nothing true came within `timeout_s`; carries the last value.
+        AssertionError: It returned nothing true within `timeout_s`; names the last value.
     """
     pause = threading.Event()
     deadline = time.monotonic() + timeout_s

@@ -1,7 +1,8 @@
-"""A home of its own for a test: data, ports and secrets that collide with nothing."""
+"""A home of its own for a test: its data, ports and secrets collide with no other home."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -11,32 +12,33 @@ from pathlib import Path
 
 import psutil
 
-from stack.engine.portmap import listeners
-from tickhouse.settings import ports
+from common.settings import ports
+from stack.engine.port_owners import listeners
 
 PREFIX = "tickhouse-test-"
-# Below Linux's range of ports for outgoing connections (32768 up), above the ports of a stack started by hand. Each
-# worker of pytest-xdist has a quarter: they look for a free block at the same moment.
+# Below Linux's range of ports for outgoing connections (32768 up), above the ports of a stack
+# started by hand. Each worker of pytest-xdist has a quarter, so that workers rarely try the same
+# block.
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
 PORT_BASES = range(28_000 + 1_000 * _WORKER, 29_000 + 1_000 * _WORKER, 100)
 
 
 @contextmanager
 def own_home(folder: str = "") -> Iterator[Path]:
-    """Point this process and its children to a new home and a free block of ports; take all down at the end.
+    """Point this process and its children to a new home and a free block of ports.
 
-    In the temporary folder itself and not in pytest's: that one nobody but its owner may enter, and PostgreSQL may
-    have to run as `nobody`.
+    Everything is taken down and removed at the end. The home is in the temporary folder itself and
+    not in pytest's, which nobody but its owner may enter: PostgreSQL may have to run as `nobody`.
 
     Args:
         folder: Folder below the temporary one to use as home.
     """
-    _sweep()
+    _remove_homes_of_killed_sessions()
     temporary = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
     temporary.chmod(0o711)
     _owner(temporary).write_text(f"{os.getpid()} {folder}")
     home = temporary / folder
-    with _environment(TICKHOUSE_HOME=str(home), TICKHOUSE_PORT_BASE=str(_free_base())):
+    with _reserved_ports() as base, _environment(TICKHOUSE_HOME=str(home), TICKHOUSE_PORT_BASE=str(base)):
         try:
             yield home
         finally:
@@ -44,15 +46,15 @@ def own_home(folder: str = "") -> Iterator[Path]:
 
 
 def _remove(temporary: Path, home: Path) -> None:
-    from stack.engine import down
+    from stack.engine.lifecycle import down
 
     down(purge=home.exists() and any(home.iterdir()))
     shutil.rmtree(temporary, ignore_errors=True)
     _owner(temporary).unlink(missing_ok=True)
 
 
-def _sweep() -> None:
-    """Take down what a session that was killed left running: its fixtures never ended."""
+def _remove_homes_of_killed_sessions() -> None:
+    """Take down and remove the homes of sessions that were killed: their fixtures never ended."""
     for note in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.owner"):
         pid, _, folder = note.read_text().partition(" ")
         temporary = note.with_suffix("")
@@ -62,7 +64,7 @@ def _sweep() -> None:
 
 
 def _claim(note: Path) -> bool:
-    """Return whether this process is the one that sweeps: workers look at the same moment."""
+    """Return whether this process is the one that removes: workers look at the same moment."""
     try:
         note.unlink()
     except FileNotFoundError:
@@ -74,9 +76,29 @@ def _owner(temporary: Path) -> Path:
     return temporary.with_name(temporary.name + ".owner")
 
 
-def _free_base() -> int:
+@contextmanager
+def _reserved_ports() -> Iterator[int]:
+    """Reserve a block of 100 ports on which nobody listens, and return the first.
+
+    A lock on a file reserves the block until the end: the servers of two sessions that start at the
+    same moment listen only seconds later. The kernel takes the lock of a session that was killed.
+    """
     taken = set(listeners())
-    return next(base for base in PORT_BASES if taken.isdisjoint(range(base, base + 100)))
+    for base in PORT_BASES:
+        with Path(tempfile.gettempdir(), f"{PREFIX}ports-{base}.lock").open("w") as file:
+            if taken.isdisjoint(range(base, base + 100)) and _is_locked(file.fileno()):
+                yield base
+                return
+    raise RuntimeError(f"No block of ports in {PORT_BASES} is free; end the test sessions that still run.")
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Take the lock of an open file; return whether nobody else holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A lake in a folder: bronze as the streaming job lays it out, made from trades in canonical form."""
+"""Bronze files of a lake, as the streaming job writes them, made from the checker's trades."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tickhouse.reconcile.model import MINUTE_US, StreamKey, Trade
+from common.clients.lake_manifest_paths import placement, pointer_body
+from tickhouse.checks.reconcile.model import MINUTE_US, CheckedStream, CheckedTrade
 
 NOON_US = 1_723_118_400_000_000  # 2024-08-08T12:00Z
 MIDNIGHT_US = NOON_US + 12 * 60 * MINUTE_US
 THE_8TH, THE_9TH = date(2024, 8, 8), date(2024, 8, 9)
-BTC = StreamKey("spot", "BTCUSDT", "aggTrade")
+BTC = CheckedStream("spot", "BTCUSDT", "aggTrade")
 
 
 def trade(
-    number: int, time_us: int, price: int = 10**8, qty: int = 10**8, key: StreamKey = BTC, *, singles: int = 1
-) -> Trade:
+    number: int, time_us: int, price: int = 10**8, qty: int = 10**8, key: CheckedStream = BTC, *, singles: int = 1
+) -> CheckedTrade:
     first = number * 10
-    return Trade(key, number, first, first + singles - 1, price, qty, "BUY" if number % 3 else "SELL", time_us)
+    return CheckedTrade(key, number, first, first + singles - 1, price, qty, "BUY" if number % 3 else "SELL", time_us)
 
 
-def market() -> list[Trade]:
-    """Two symbols over midnight, with silent minutes, a sentinel, ids out of time order, USD-M beside spot."""
-    usdm = StreamKey("usdm", "BTCUSDT", "trade")
-    singles = StreamKey("spot", "BTCUSDT", "trade")
+def market() -> list[CheckedTrade]:
+    """Return trades over midnight, with silent minutes, a sentinel, ids out of order, and USD-M."""
+    usdm = CheckedStream("usdm", "BTCUSDT", "trade")
+    singles = CheckedStream("spot", "BTCUSDT", "trade")
     start = MIDNIGHT_US - 7 * MINUTE_US
     busy = [
         trade(n, start + n * 1_700_000, 61_000_00000000 + (n * 7919) % 4001, 1 + n * 31, singles=1 + n % 3)
@@ -64,7 +65,7 @@ def moment(time_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time_us)
 
 
-def bronze_row(trade: Trade, offset: int, source: str = "SIMULATED") -> dict[str, Any]:
+def bronze_row(trade: CheckedTrade, offset: int, source: str = "SIMULATED") -> dict[str, Any]:
     time = moment(trade.time_us)
     key = trade.key
     return {
@@ -77,7 +78,7 @@ def bronze_row(trade: Trade, offset: int, source: str = "SIMULATED") -> dict[str
 
 
 def bronze_files(rows: Sequence[dict[str, Any]], batch_id: int = 0) -> dict[str, bytes]:
-    """Return path to bytes of the files of one batch, its manifest last."""
+    """Return the files of one batch as bytes by path; the manifest is the last."""
     hours: dict[datetime, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         hours[row["trade_time"].replace(minute=0, second=0, microsecond=0)].append(row)
@@ -93,11 +94,12 @@ def bronze_files(rows: Sequence[dict[str, Any]], batch_id: int = 0) -> dict[str,
         "v": 1, "topic": "crypto.trades", "batch_id": batch_id, "ranges": {"0": [first, until]}, "rows": len(rows),
         "files": entries,
     }  # fmt: skip
-    files[f"bronze/_manifests/trades/{batch_id:012d}-abc.json"] = json.dumps(manifest).encode()
-    return files
+    places = placement("trades", f"{batch_id:012d}-abc.json", list(files))
+    pointers = {path: pointer_body(places.manifest) for path in places.pointers}
+    return files | pointers | {places.manifest: json.dumps(manifest).encode()}
 
 
-def rows_of(trades: Iterable[Trade], first_offset: int = 0) -> list[dict[str, Any]]:
+def rows_of(trades: Iterable[CheckedTrade], first_offset: int = 0) -> list[dict[str, Any]]:
     return [bronze_row(trade, first_offset + number) for number, trade in enumerate(trades)]
 
 
@@ -109,7 +111,7 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def contents(folder: Path, below: str = "") -> dict[str, bytes]:
-    """Return every file below a folder, by path."""
+    """Return the bytes of every file below a folder, by path."""
     root = folder / below
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()

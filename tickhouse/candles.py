@@ -1,7 +1,8 @@
-"""Read candles from PostgreSQL and add them up to longer bars, exactly.
+"""Read candles from PostgreSQL and aggregate them into longer bars, exactly.
 
-A symbol's candles come from the view `market.candles`: of a minute that came both as single and as aggregate trades,
-the fuller one. Longer intervals start at whole multiples of their length since 1970 UTC.
+A symbol's candles come from the view `market.candles`. For a minute that has both single and
+aggregate trades, the view returns the more complete candle. Longer intervals start at multiples of
+their length since 1970 UTC.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from tickhouse.errors import ConfigurationError, StoreUnavailable
+from common.errors import ConfigurationError, StoreUnavailable
+from common.symbols import upper_latin
 
 INTERVALS_MS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-# The default context would round a sum to 28 digits; numeric(38,16) has 38.
+# The default context would round a sum to 28 digits; a value of numeric(38,16) has up to 38.
 _EXACT = Context(prec=100)
 _QUERY: LiteralString = (
     "SELECT open_time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume "
@@ -30,8 +32,8 @@ _QUERY: LiteralString = (
 
 
 @dataclass(frozen=True)
-class Candle:
-    """One bar; prices and volumes exact, `trades` counts single trades."""
+class CandleBar:
+    """One OHLC bar; prices and volumes are exact, and `trades` is the number of single trades."""
 
     open_time_ms: int
     open: Decimal
@@ -45,15 +47,15 @@ class Candle:
     taker_buy_quote_volume: Decimal
 
     def document(self) -> dict[str, Any]:
-        """Return the candle as the JSON interface gives it: decimals as text without an exponent."""
+        """Return the candle for JSON, with decimals as text without an exponent."""
         return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in vars(self).items()}
 
 
-def moment(text: str) -> datetime:
-    """Return a moment given as ISO 8601 (UTC unless it says otherwise) or as milliseconds since 1970.
+def parse_time(text: str) -> datetime:
+    """Parse ISO 8601 (UTC unless it has a zone) or milliseconds since 1970.
 
     Raises:
-        ConfigurationError: It is neither, or no moment that PostgreSQL can hold.
+        ConfigurationError: It is neither, or a time that PostgreSQL cannot store.
     """
     try:
         if re.fullmatch(r"-?[0-9]+", text):
@@ -65,25 +67,25 @@ def moment(text: str) -> datetime:
 
 
 def length_ms(interval: str) -> int:
-    """Return an interval's length.
+    """Return an interval's length in milliseconds.
 
     Raises:
-        ConfigurationError: It is none that we know.
+        ConfigurationError: The interval is unknown.
     """
     if interval not in INTERVALS_MS:
-        raise ConfigurationError(f"Expected an interval of {', '.join(INTERVALS_MS)}, was {interval!r}.")
+        raise ConfigurationError(f"Expected one of the intervals {', '.join(INTERVALS_MS)}, was {interval!r}.")
     return INTERVALS_MS[interval]
 
 
-def aggregated(minutes: Iterable[Candle], interval_ms: int) -> Iterator[Candle]:
-    """Add up one-minute candles, oldest first, to longer ones; an interval without trades has none."""
+def aggregated(minutes: Iterable[CandleBar], interval_ms: int) -> Iterator[CandleBar]:
+    """Yield longer bars from one-minute candles, oldest first; an empty interval has no bar."""
     for start, group in groupby(minutes, key=lambda candle: candle.open_time_ms - candle.open_time_ms % interval_ms):
         yield _sum(start, list(group))
 
 
-def _sum(start_ms: int, group: list[Candle]) -> Candle:
+def _sum(start_ms: int, group: list[CandleBar]) -> CandleBar:
     with localcontext(_EXACT):
-        return Candle(
+        return CandleBar(
             open_time_ms=start_ms,
             open=group[0].open,
             high=max(candle.high for candle in group),
@@ -99,28 +101,28 @@ def _sum(start_ms: int, group: list[Candle]) -> Candle:
         )
 
 
-def read(dsn: str, market: str, symbol: str, *, interval: str, start: datetime, end: datetime) -> list[Candle]:
-    """Return the candles with an open time from `start` to before `end`.
+def read(dsn: str, market: str, symbol: str, *, interval: str, start: datetime, end: datetime) -> list[CandleBar]:
+    """Return the candles with an open time in [start, end).
 
-    A longer interval belongs to the answer when its own start does; its minutes are then read to its end.
+    An interval is included when its start is in this range; then all of its minutes are read.
 
     Args:
         dsn: PostgreSQL, as tickhouse_reader.
         market: spot, usdm or coinm.
-        symbol: The exchange's own symbol; upper case.
+        symbol: The exchange's own symbol, in any case.
         interval: One of `INTERVALS_MS`.
         start: First open time.
-        end: Exclusive.
+        end: Last open time, exclusive.
 
     Raises:
         ConfigurationError: The interval is unknown.
         StoreUnavailable: PostgreSQL does not answer.
     """
     length = length_ms(interval)
-    first, last = _up(start, length), _up(end, length)
+    first, last = _round_up(start, length), _round_up(end, length)
     try:
         with psycopg.connect(dsn, connect_timeout=10) as connection:
-            rows = connection.execute(_QUERY, (market, symbol.upper(), first, last)).fetchall()
+            rows = connection.execute(_QUERY, (market, upper_latin(symbol), first, last)).fetchall()
     except psycopg.Error as error:
         raise StoreUnavailable(
             f"PostgreSQL cannot be read: {str(error).strip()}", next_command="tickhouse status"
@@ -128,11 +130,11 @@ def read(dsn: str, market: str, symbol: str, *, interval: str, start: datetime, 
     return list(aggregated((_candle(row) for row in rows), length))
 
 
-def _up(time: datetime, length: int) -> datetime:
+def _round_up(time: datetime, length: int) -> datetime:
     """Return the first start of an interval that is not before `time`."""
     step = length * _MILLISECOND
     return time + (_EPOCH - time) % step
 
 
-def _candle(row: tuple[Any, ...]) -> Candle:
-    return Candle((row[0] - _EPOCH) // _MILLISECOND, *row[1:])
+def _candle(row: tuple[Any, ...]) -> CandleBar:
+    return CandleBar((row[0] - _EPOCH) // _MILLISECOND, *row[1:])

@@ -1,1 +1,1 @@
-"""Programs that the benchmarks run in processes of their own: each prints one JSON object."""
+"""Programs that benchmarks run in separate processes; each prints one JSON object."""

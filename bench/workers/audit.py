@@ -1,4 +1,4 @@
-"""All laws of checkpoint `lake` over a generated day, or a DuckDB scan of the columns that they read.
+"""The audit of a generated day, or a DuckDB scan of the columns that the audit reads.
 
 python -m bench.workers.audit lake FOLDER TRADES
 python -m bench.workers.audit ours FOLDER RUNS
@@ -21,11 +21,12 @@ import duckdb
 from pyarrow.fs import LocalFileSystem
 
 from bench.harness import tree_cpu_s, worker
-from tickhouse.days import Days
-from tickhouse.reconcile.lake import Lake
+from common.clients.lake_files import RefFiles
+from common.days import Days
+from common.topics import TRADES
 
 DAY = Days(date(2024, 8, 8), date(2024, 8, 8))
-# What a trade in bronze has and silver has not; the columns in common are the same.
+# Bronze has some columns that silver does not have; the columns in common are equal.
 BRONZE = """
 COPY (
     SELECT
@@ -46,7 +47,7 @@ SCANNED = {
 
 
 def make_lake(folder: Path, trades: str) -> None:
-    """Make bronze, silver and gold of one day."""
+    """Write bronze, silver and gold of one day."""
     worker("generated", str(folder), trades)
     connection, files = duckdb.connect(), []
     for hour in range(24):
@@ -57,41 +58,42 @@ def make_lake(folder: Path, trades: str) -> None:
         files.append({"path": path, "rows": rows[0] if rows else 0, "bytes": (folder / path).stat().st_size})
     manifest = folder / "bronze/_manifests/trades/000000000000-bench.json"
     manifest.parent.mkdir(parents=True)
-    total = sum(int(one["rows"]) for one in files)
-    manifest.write_text(json.dumps({"topic": "crypto.trades", "rows": total, "files": files}))
+    total = sum(int(file["rows"]) for file in files)
+    document = {"topic": TRADES, "ranges": {}, "rows": total, "files": files}
+    manifest.write_text(json.dumps(document))
     _gold(folder)
 
 
 def _gold(folder: Path) -> None:
-    from spark.batch.bronze import named_files
+    from common.settings import REPO
+    from spark.batch.bronze import bronze_of
     from spark.batch.files import LakeFiles
     from spark.batch.job import Batch
     from spark.conf import BATCH_CONF
-    from spark.session import local_session
+    from spark.local_session import local_session
     from stack.engine.fetch import jar_dir
-    from tickhouse.settings import REPO
 
     os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     spark = local_session("bench", jar_dir(REPO / "spark" / "jars" / "pom.xml"), conf=BATCH_CONF)
     files = LakeFiles.local(folder)
     batch = Batch(spark, files)
-    batch.gold(named_files(files), DAY)
+    batch.gold(bronze_of(files, DAY), DAY)
     batch.months(DAY)
     spark.stop()
 
 
 def ours(folder: Path) -> Callable[[], object]:
-    """Return the audit: every law measured, judged and written up. Great Expectations is imported before."""
-    import great_expectations  # noqa: F401 - its seconds of import are told apart
+    """Return the whole audit as a function; Great Expectations is imported before."""
+    import great_expectations  # noqa: F401 - its seconds of import are reported separately
 
-    from tickhouse.audit.judge import judge
-    from tickhouse.audit.run import lake_laws
+    from tickhouse.checks.audit.great_expectations_run import run_checkpoint
+    from tickhouse.checks.audit.run import lake_laws
 
     def run() -> object:
-        lake = Lake(LocalFileSystem(), str(folder))
+        lake = RefFiles(LocalFileSystem(), str(folder))
         with tempfile.TemporaryDirectory() as site:
-            broken = judge(lake_laws(lake, DAY, lake.bronze("trades"), []), "bench", Path(site) / "site")
-        if [one for one in broken if one.suite != "commits"]:
+            broken = run_checkpoint(lake_laws(lake, DAY, lake.bronze("trades"), []), "bench", Path(site) / "site")
+        if [law for law in broken if law.suite != "commits"]:
             raise SystemExit(f"the audit found {broken}")
         return broken
 
@@ -99,7 +101,7 @@ def ours(folder: Path) -> Callable[[], object]:
 
 
 def scan(folder: Path) -> Callable[[], object]:
-    """Return the floor: the least and the greatest value of every column."""
+    """Return the floor as a function: minimum and maximum of every column."""
     connection = duckdb.connect(config={"threads": 2})
 
     def run() -> object:
@@ -115,7 +117,7 @@ def scan(folder: Path) -> Callable[[], object]:
 
 
 def main(what: str, folder: str, number: str) -> None:
-    """Make the lake, or measure one side some times in one process."""
+    """Write the lake, or run one side several times in one process."""
     if what == "lake":
         make_lake(Path(folder), number)
         print("{}")

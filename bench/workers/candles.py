@@ -1,4 +1,4 @@
-"""1m candles of generated trades by one DuckDB query, or by the batch's functions in one Spark session.
+"""1m candles of generated trades by one DuckDB query, or by the batch in a Spark session.
 
 python -m bench.workers.candles duckdb FOLDER RUNS
 python -m bench.workers.candles spark FOLDER RUNS
@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from bench.harness import tree_cpu_s
-from bench.peak import Peak
+from bench.peak_memory import PeakMemory
 
 QUERY = """
 SELECT
@@ -33,7 +33,7 @@ GROUP BY ALL ORDER BY ALL
 
 
 def timed(work: Callable[[], Any]) -> dict[str, Any]:
-    """Return wall and CPU seconds of this process and its descendants, and a fingerprint of the answer."""
+    """Return wall seconds, CPU seconds with descendants, and a fingerprint of the result."""
     began, spent = time.perf_counter(), tree_cpu_s(os.getpid())
     rows = work()
     return {"seconds": time.perf_counter() - began, "cpu_s": tree_cpu_s(os.getpid()) - spent, **fingerprint(rows)}
@@ -55,13 +55,13 @@ def by_duckdb(folder: str) -> Callable[[], Any]:
 
 
 def by_spark(folder: str) -> Callable[[], Any]:
-    """Return ours: read as the job reads, aggregate as the job does. The session is up when this returns."""
+    """Return our side as a function; the Spark session is up when this returns."""
+    from common.settings import REPO
     from spark.batch import candles
     from spark.batch.files import LakeFiles
     from spark.conf import BATCH_CONF
-    from spark.session import local_session
+    from spark.local_session import local_session
     from stack.engine.fetch import jar_dir
-    from tickhouse.settings import REPO
 
     os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     spark = local_session("bench", jar_dir(REPO / "spark" / "jars" / "pom.xml"), conf=BATCH_CONF)
@@ -75,9 +75,9 @@ def by_spark(folder: str) -> Callable[[], Any]:
 
 
 def main(side: str, folder: str, runs: str) -> None:
-    """Run one side some times in one process."""
+    """Run one side several times in one process."""
     work = by_duckdb(folder) if side == "duckdb" else by_spark(folder)
-    with Peak(psutil.Process()) as peak:
+    with PeakMemory(psutil.Process()) as peak:
         taken = [timed(work) for _ in range(int(runs))]
     print(json.dumps({"runs": taken, "peak_rss_mib": peak.mib}))
 

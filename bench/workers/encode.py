@@ -1,4 +1,4 @@
-"""Frames to Avro bytes through our intake, sent nowhere.
+"""Encode frames to Avro bytes with the producer's intake; nothing is sent.
 
 python -m bench.workers.encode FRAMES PASSES
 """
@@ -11,20 +11,20 @@ import sys
 import time
 from pathlib import Path
 
-from bench.harness import Meter
+from bench.harness import ProcessMeter
 from bench.market import read_frames
-from producer.codec import Encoder
-from producer.decimals import CACHE
-from producer.frames import identify, parse_frame
-from producer.gaps import GapBook
-from producer.intake import Intake, Origin
+from producer.encoding.events import Encoder
+from producer.ledger.gaps import GapBook
 from producer.live import CHUNK
+from producer.parsing.decimals import CACHE
+from producer.parsing.frames import identify, parse_frame
+from producer.writer.intake import Intake, Origin
 
-# Less than the time between two frames: no ticker is left out.
+# Less than the time between two frames, so that no ticker is sampled out.
 SAMPLE_US = 1
 
 
-class Nowhere:
+class DiscardingOutbox:
     """Counts records and keeps none."""
 
     def __init__(self) -> None:
@@ -51,13 +51,13 @@ ORIGIN = Origin("WEBSOCKET", parse_frame, identify, lambda _: "bench")
 
 
 def main(path: str, passes: str) -> None:
-    """Encode every frame of a file several times, each time as if for the first time."""
-    # A received time of its own for each: it stands in for the event time that spot book tickers lack.
+    """Encode every frame of a file several times, each time with an empty ledger."""
+    # Each frame has its own receive time, because spot book tickers have no event time.
     lines = [(frame, 1_723_161_240_000_000 + number, 0) for number, frame in enumerate(read_frames(Path(path)))]
-    outbox = Nowhere()
+    outbox = DiscardingOutbox()
     gc.collect()
     gc.freeze()
-    meter = Meter()
+    meter = ProcessMeter()
     for _ in range(int(passes)):
         CACHE.clear()
         intake = Intake(

@@ -1,4 +1,4 @@
-"""Generate a day of silver trades as the batch writes them: DuckDB makes the numbers, the batch's writer the files.
+"""Write a day of silver trades: DuckDB generates them, the batch's writer writes the files.
 
 python -m bench.workers.generated FOLDER TRADES
 """
@@ -13,8 +13,8 @@ import duckdb
 from spark.batch.files import LakeFiles, hour_writer
 
 SYMBOLS = 24
-# A day of 24 symbols; prices walk by a sine, so that neither dictionaries nor constant pages make it easy. Sorted as
-# silver is: by hour, symbol, id.
+# A day of 24 symbols. Prices follow a sine, so that dictionaries and constant pages do not make the
+# files unrealistically small. Sorted as silver is: by hour, symbol, id.
 QUERY = """
 SELECT
     'binance:spot:' || symbol || ':aggTrade:' || trade_id AS event_id, 'BINANCE' AS exchange, 'spot' AS market,

@@ -1,4 +1,4 @@
-"""Frames to objects through cryptofeed's Binance handler; run by an environment that has cryptofeed and not Tickhouse.
+"""Frames to objects by cryptofeed's Binance handler; runs in an environment without Tickhouse.
 
 python objects.py FRAMES PASSES
 """
@@ -22,12 +22,12 @@ received = itertools.count()
 
 
 async def count(_event: object, _received_s: float) -> None:
-    """Take an event and do nothing with it."""
+    """Count an event."""
     next(received)
 
 
 def feed_of(frames: list[str]) -> Binance:
-    """Return a feed that knows the symbols of the frames without asking the exchange."""
+    """Return a feed that knows the frames' symbols without a request to the exchange."""
     names = sorted({match[1].upper() for frame in frames if (match := re.match(r'{"stream":"([^@"]+)@', frame))})
     known = {f"{name}-X": name for name in names}
     Symbols.set(BINANCE, known, {"tick_size": {}, "instrument_type": dict.fromkeys(known, SPOT)})
@@ -35,7 +35,7 @@ def feed_of(frames: list[str]) -> Binance:
 
 
 async def play(feed: Binance, frames: list[str], passes: int) -> float:
-    """Hand every frame to the handler and return the CPU seconds."""
+    """Pass every frame to the handler and return the CPU seconds."""
     began = time.process_time()
     for _ in range(passes):
         for frame in frames:

@@ -1,4 +1,4 @@
-"""One Spark session that takes crypto.trades into the lake and into nothing, by turns.
+"""One Spark session that writes crypto.trades to the lake and to nothing, in turns.
 
 python -m bench.workers.parquet PAIRS WARMUP
 """
@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame
 
 from bench.harness import alternate, tree_cpu_s
+from common.settings import REPO, load_settings
 from schemas import load
-from spark.queries import TRADES, Decoder, lake
-from spark.session import local_session
+from spark.local_session import local_session
+from spark.streaming.queries import TRADES, RecordDecoder, lake
 from stack.engine.fetch import jar_dir
-from tickhouse.settings import REPO, load_settings
 
 
 def timed(work: Callable[[], object]) -> dict[str, float]:
@@ -33,7 +33,7 @@ def main(pairs: str, warmup: str) -> None:
     os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     settings = load_settings()
     spark = local_session("bench", jar_dir(REPO / "spark" / "jars" / "pom.xml"))
-    to_lake, decoder = lake(settings, "trades"), Decoder(settings, TRADES, load("trade"), is_trade=True)
+    to_lake, decoder = lake(settings, "trades"), RecordDecoder(settings, TRADES, load("trade"), is_trade=True)
     batches = iter(range(10_000))
 
     def records() -> DataFrame:

@@ -1,9 +1,10 @@
-"""Frames from memory to Kafka, once: by our producer (`ours`) or by a loop written by hand (`floor`).
+"""Frames from memory to Kafka: by our producer (`ours`) or by a hand-written loop (`floor`).
 
     python -m bench.workers.produce ours|floor|floor_scaled FRAMES
 
-Prints events, wall seconds and CPU seconds from the first frame to the last acknowledgement. Reading the file,
-imports and connecting are not in it. `floor_scaled` is given its decimals already scaled, which no producer can have.
+Prints events, wall seconds and CPU seconds from the first frame to the last acknowledgement,
+without reading the file, imports and connecting. `floor_scaled` gets its decimals already scaled,
+which a real producer cannot have.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ import confluent_kafka
 import fastavro
 import msgspec
 
-from bench.harness import Meter
+from bench.harness import ProcessMeter
 from bench.market import read_frames
-from tickhouse.settings import Settings, load_settings
+from common.settings import Settings, load_settings
 
 Lines = list[tuple[bytes, "int | None", int]]
 
 
 def ours(lines: Lines, settings: Settings) -> dict[str, float]:
-    """Send frames as `producer.live` does, snapshots of the ledger included; only the sockets are left out."""
-    from producer.frames import identify, parse_frame
-    from producer.intake import Origin
+    """Send frames as `producer.live` does, with ledger snapshots but without sockets."""
     from producer.live import CHUNK, SNAPSHOT_EVERY_S
-    from producer.outbox import HIGH_WATER
-    from producer.runtime import open_writer
-    from producer.store import LIVE
+    from producer.parsing.frames import identify, parse_frame
+    from producer.writer.intake import Origin
+    from producer.writer.ledger_store import LIVE
+    from producer.writer.open_writer import open_writer
+    from producer.writer.outbox import HIGH_WATER
 
     writer = open_writer(settings, market="spot", writer=LIVE)
     origin = Origin("WEBSOCKET", parse_frame, identify, lambda _: "bench")
     freeze()
-    meter, saved = Meter(), time.monotonic()
+    meter, saved = ProcessMeter(), time.monotonic()
     for start in range(0, len(lines), CHUNK):
         writer.intake.feed(lines[start : start + CHUNK], origin)
         while writer.outbox.queued() > HIGH_WATER:
@@ -53,7 +54,7 @@ def ours(lines: Lines, settings: Settings) -> dict[str, float]:
     return meter.taken()
 
 
-class Trade(msgspec.Struct, gc=False):
+class RawTrade(msgspec.Struct, gc=False):
     E: int
     s: str
     a: int
@@ -65,34 +66,35 @@ class Trade(msgspec.Struct, gc=False):
     m: bool
 
 
-class Frame(msgspec.Struct, gc=False):
+class RawFrame(msgspec.Struct, gc=False):
     stream: str
-    data: Trade
+    data: RawTrade
 
 
 Scale = Callable[[str], bytes]
 
 
 def scaled(text: str) -> bytes:
-    """Return a decimal number as the bytes of decimal(28,8), believing that it is one and fits."""
+    """Return a decimal number as the bytes of decimal(28,8), without checks."""
     whole, _, part = text.partition(".")
     number = int(whole + part.ljust(8, "0")[:8])
     return number.to_bytes((number.bit_length() + 8) >> 3, "big", signed=True)
 
 
 def floor(lines: Lines, settings: Settings, scale: Scale = scaled) -> dict[str, float]:
-    """Send frames in the shortest honest loop: decode, encode, produce; nothing is checked or remembered."""
-    from producer.outbox import TRADES, producer_config
+    """Send frames in the shortest loop: decode, encode, produce, without checks or a ledger."""
+    from common.topics import TRADES
+    from producer.writer.outbox import producer_config
     from schemas import without_logical_types
     from schemas.registry import schema_id
 
     header = struct.pack(">bI", 0, schema_id(settings.schema_registry_url, f"{TRADES}-value"))
     schema = fastavro.parse_schema(without_logical_types("trade"))
     producer = confluent_kafka.Producer(producer_config(settings.kafka_bootstrap_servers))
-    producer.list_topics(TRADES, timeout=30)  # connected, as the other side is
-    decode, write = msgspec.json.Decoder(Frame).decode, fastavro.schemaless_writer
+    producer.list_topics(TRADES, timeout=30)  # connect first, as the other side does
+    decode, write = msgspec.json.Decoder(RawFrame).decode, fastavro.schemaless_writer
     freeze()
-    meter = Meter()
+    meter = ProcessMeter()
     for number, (raw, received_us, _) in enumerate(lines):
         trade = decode(raw).data
         buffer = BytesIO(header)
@@ -105,7 +107,7 @@ def floor(lines: Lines, settings: Settings, scale: Scale = scaled) -> dict[str, 
     return meter.taken()
 
 
-def _record(trade: Trade, raw: bytes, received_us: int | None, scale: Scale) -> dict[str, Any]:
+def _record(trade: RawTrade, raw: bytes, received_us: int | None, scale: Scale) -> dict[str, Any]:
     return {
         "event_id": f"binance:spot:{trade.s}:aggTrade:{trade.a}", "exchange": "BINANCE", "market": "spot",
         "stream": "aggTrade", "symbol": trade.s, "trade_id": trade.a, "first_trade_id": trade.f,
@@ -125,8 +127,8 @@ def _produce(producer: confluent_kafka.Producer, topic: str, value: bytes, key: 
 
 
 def floor_scaled(lines: Lines, settings: Settings) -> dict[str, float]:
-    """Send frames as `floor` does, with every number of the file looked up in a table made before."""
-    decode = msgspec.json.Decoder(Frame).decode
+    """Send frames as `floor` does, with the decimals looked up in a prepared table."""
+    decode = msgspec.json.Decoder(RawFrame).decode
     trades = [decode(raw).data for raw, _, _ in lines]
     texts = {text for trade in trades for text in (trade.p, trade.q)}
     table = {text: scaled(text) for text in texts}
@@ -135,7 +137,7 @@ def floor_scaled(lines: Lines, settings: Settings) -> dict[str, float]:
 
 
 def freeze() -> None:
-    """Keep the collector away from what is loaded, as `producer live` does."""
+    """Exclude what is loaded from garbage collection, as `producer live` does."""
     gc.collect()
     gc.freeze()
 

@@ -1,2 +1,2 @@
--- One row a stream: what was received is well formed and lies where its time says.
+-- One row per stream of bronze: the events are well formed, and stored in the folder of their hour.
 SELECT * EXCLUDE (fingerprint, newest_us) FROM bronze_streams

@@ -1,2 +1,2 @@
--- One row a file that a manifest names: it is there, as long as the manifest says.
+-- One row per file that a manifest names: the file exists, and has the number of rows that the manifest records.
 SELECT path, "rows" AS rows_named, rows_found FROM named_files

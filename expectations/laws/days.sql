@@ -1,4 +1,4 @@
--- One row a market and day: the daily tables against the daily candles.
+-- One row per market and day: the daily tables compared with the daily candles.
 WITH
 days AS (
     SELECT market, symbol, "date", open_time, open, close, agg_trades FROM candles_1d
@@ -6,7 +6,7 @@ days AS (
 movers AS (
     SELECT
         d.market, d."date", count(*) FILTER (d.agg_trades > 0) AS traded, count(m.symbol) AS movers,
-        -- Half a unit of the eighth decimal: change is rounded once.
+        -- `change` is rounded once, at the eighth decimal.
         count(*) FILTER (abs((m.change + 1)::DOUBLE - (d.close / d.open)::DOUBLE) > 1e-8
             OR (m.open, m.close) IS DISTINCT FROM (d.open, d.close) AND m.symbol IS NOT NULL) AS wrong_changes,
         count(DISTINCT rank_gain) AS gain_places, coalesce(max(rank_gain), 0) AS last_gain,

@@ -1,4 +1,4 @@
--- One row: gold reaches as far as bronze.
+-- One row: the newest candle of gold is that of the newest trade of bronze.
 SELECT
     (SELECT strftime(make_timestamp(max(newest_us) // 60000000 * 60000000), '%Y-%m-%dT%H:%M') FROM bronze_streams)
         AS newest_trade,

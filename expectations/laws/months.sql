@@ -1,4 +1,4 @@
--- One row a market, symbol and month: a month is the sum of its days.
+-- One row per market, symbol and month: a month is the sum of its days.
 WITH days AS (
     SELECT
         market, symbol, date_trunc('month', "date")::DATE AS "month",

@@ -1,2 +1,2 @@
--- One row a column of a table: its type in the files, and the one that tables.yaml wants.
+-- One row per column of a table: its type in the files, and the type in expectations/tables.yaml.
 SELECT "table", "column", type_wanted, type_found FROM columns_found

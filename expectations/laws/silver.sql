@@ -1,6 +1,6 @@
--- One row a stream: each event of bronze once, every derived column right, every id there or in the gap ledger.
+-- One row per stream: each event of bronze once, derived columns right, each id in silver or in the gap ledger.
 WITH
--- Bronze may hold an event twice, as Kafka may: only such streams are made distinct.
+-- Bronze may hold an event twice, because Kafka may. Only streams with repeated events are reduced to distinct events.
 repeated AS (
     SELECT market, symbol, stream FROM bronze_streams AS b LEFT JOIN silver_streams AS s USING (market, symbol, stream)
     WHERE b.fingerprint IS DISTINCT FROM s.fingerprint
@@ -25,7 +25,7 @@ received AS (
 before AS (
     SELECT market, symbol, stream, max(trade_id) AS last_before FROM silver_before GROUP BY ALL
 ),
--- A stream that goes on from the day before must go on without a hole.
+-- A stream that had trades on the day before must continue without a missing id.
 spans AS (
     SELECT *, least(first_stored, coalesce(last_before + 1, first_stored)) AS first_id
     FROM silver_streams LEFT JOIN before USING (market, symbol, stream)
@@ -38,7 +38,7 @@ series AS (
     )
     GROUP BY ALL
 ),
--- Only streams that are not one run of ids are sorted.
+-- Sorting is expensive, so only streams whose ids are not consecutive are sorted.
 broken AS (
     SELECT market, symbol, stream, first_id FROM spans LEFT JOIN series USING (market, symbol, stream)
     WHERE spans.id_sum IS DISTINCT FROM series.id_sum
@@ -73,7 +73,7 @@ SELECT
     coalesce(fingerprint, 0)::VARCHAR AS fingerprint, coalesce(received_fingerprint, 0)::VARCHAR AS received_fingerprint,
     wrong_quote_qty, wrong_flags, wrong_minutes, in_another_hour,
     coalesce(missing_ids, 0) AS missing_ids,
-    -- Single trades of futures skip ids by nature (Binance leaves out insurance-fund and ADL fills).
+    -- Single trades of futures always skip ids: Binance omits insurance-fund and ADL fills.
     CASE WHEN stream = 'trade' AND market <> 'spot' THEN 0
         ELSE coalesce(missing_ids, 0) - coalesce(explained_ids, 0) END AS unexplained_ids
 FROM spans

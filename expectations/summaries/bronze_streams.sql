@@ -1,4 +1,4 @@
--- One row a stream of bronze. `fingerprint` adds up a hash of each event: order-free, equal for equal events.
+-- One row per stream of bronze. `fingerprint` is the sum of a hash of each event: equal events in any order give equal sums.
 SELECT
     market, symbol, stream,
     count(*) AS "rows",

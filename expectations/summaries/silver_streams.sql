@@ -1,4 +1,4 @@
--- One row a stream of silver. `id_sum` adds up a hash of each id: a run of ids without hole or repeat has a sum of its own.
+-- One row per stream of silver. `id_sum` is the sum of a hash of each id: it shows whether the ids are consecutive and distinct.
 SELECT
     market, symbol, stream,
     count(*) AS "rows",
@@ -6,7 +6,10 @@ SELECT
     max(trade_id) AS last_id,
     sum(hash(trade_id)) AS id_sum,
     sum(hash(event_id, price, qty, side, epoch_us(trade_time))) AS fingerprint,
-    count(*) FILTER (quote_qty IS DISTINCT FROM price * qty) AS wrong_quote_qty,
+    count(*) FILTER (
+        CASE WHEN market = 'coinm' THEN quote_units(quote_qty) IS DISTINCT FROM base_coin(symbol, price, qty)
+            ELSE quote_qty IS DISTINCT FROM price * qty END
+    ) AS wrong_quote_qty,
     count(*) FILTER (is_sentinel IS DISTINCT FROM (price <= 0 OR qty <= 0)) AS wrong_flags,
     count(*) FILTER (epoch_us("minute") IS DISTINCT FROM epoch_us(trade_time) // 60000000 * 60000000)
         AS wrong_minutes,

@@ -1,1 +1,1 @@
-"""The nightly batch: bronze to silver (each event once) to gold (candles, movers, volatility, VWAP, months)."""
+"""The nightly batch: bronze to silver (each event once) to gold (candles and other aggregates)."""

@@ -1,50 +1,49 @@
-"""Which bronze files a day is made of: only those that a manifest names count (spark/lake_sink.py)."""
+"""Find the bronze files of days.
+
+Only files that a manifest names count (common/clients/lake_manifests.py).
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import NamedTuple
 
+from common.clients.lake_manifests import ManifestFile, Problem, has_later, present_files, read_manifests
+from common.days import Days
 from spark.batch.files import LakeFiles
-from tickhouse.days import Days, day_of
 
-MANIFESTS = "bronze/_manifests/trades"
-# A manifest is one small request: the wait is the network's, so threads help where cores do not.
-_READERS = 8
+TABLE = "trades"
 
 
-@dataclass(frozen=True, slots=True)
-class BronzeFile:
-    """A file that a manifest names; `date` is the event date of its folder."""
+class BronzeFiles(NamedTuple):
+    """The bronze files of some days.
 
-    path: str
-    rows: int
-    date: date
+    Attributes:
+        files: Each file once, sorted by path. All of them exist.
+        problems: Damaged manifests, and files that a manifest names and that do not exist.
+        is_newest: Whether the lake has no day after these.
+    """
+
+    files: tuple[ManifestFile, ...]
+    problems: tuple[Problem, ...]
+    is_newest: bool
+
+    def of_days(self, days: Days) -> list[str]:
+        """Return the paths of the files of these days."""
+        return [file.path for file in self.files if file.date in days]
+
+    def has_later(self, last: date) -> bool:
+        """Return whether the lake has a day after `last`, which is one of these days."""
+        return not self.is_newest or any(file.date is not None and file.date > last for file in self.files)
 
 
-def named_files(files: LakeFiles) -> list[BronzeFile]:
-    """Return every file of bronze trades that a manifest names, each once, sorted by path.
+def bronze_of(files: LakeFiles, days: Days) -> BronzeFiles:
+    """Return the bronze trades of the days; only the manifests of these days are read.
 
     Raises:
         StoreUnavailable: The lake does not answer.
     """
-    with ThreadPoolExecutor(_READERS) as pool:
-        bodies = list(pool.map(files.read_bytes, files.listing(MANIFESTS)))
-    found = {one.path: one for body in bodies for one in _files_of(json.loads(body))}
-    return [found[path] for path in sorted(found)]
-
-
-def _files_of(manifest: dict[str, Any]) -> Iterator[BronzeFile]:
-    for entry in manifest["files"]:
-        day = day_of(entry["path"])
-        if day is not None:
-            yield BronzeFile(entry["path"], entry["rows"], day)
-
-
-def of_days(named: Iterable[BronzeFile], days: Days) -> list[str]:
-    """Return the paths of the files of these days."""
-    return [one.path for one in named if one.date in days]
+    manifests = read_manifests(files, TABLE, days)
+    present, missing = present_files(files, TABLE, manifests, days)
+    problems = (*manifests.problems, *missing)
+    return BronzeFiles(tuple(present), problems, is_newest=not has_later(files, TABLE, days.last))

@@ -1,7 +1,10 @@
-"""Parquet of one lake ref into DataFrames and back, by pyarrow in Spark's tasks (docs/adr/0011-batch-files.md).
+"""Read and write Parquet files of one lake ref with pyarrow in Spark's tasks.
 
-Delivery guarantee. A file's path is a function of its table and partition, its bytes of its rows, so a job that runs
-again puts the same objects and the branch does not change. Nothing is renamed or copied.
+The reasons are in docs/adr/0011-batch-files.md.
+
+Delivery guarantee: a repeated job changes nothing. The path of a file depends only on its table and
+partition, and its bytes only on its rows. So a job that runs again writes the same objects. Nothing
+is renamed or copied.
 """
 
 from __future__ import annotations
@@ -12,18 +15,19 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, S3FileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from pyspark.sql import DataFrame, SparkSession
 
-from tickhouse.errors import StoreUnavailable
-from tickhouse.settings import Settings
+from common.clients.s3 import s3_filesystem
+from common.errors import StoreUnavailable
+from common.settings import Settings
 
-REPETITIVE = frozenset(
+# Columns with few different values; only these get a Parquet dictionary.
+DICTIONARY_COLUMNS = frozenset(
     (
         "exchange",
         "market",
@@ -39,19 +43,22 @@ REPETITIVE = frozenset(
         "bucket",
     )
 )
-# Of these, the texts: decoded once a value instead of once a row.
-TEXTS = frozenset(("exchange", "market", "stream", "symbol", "side", "source", "base", "quote", "pair"))
-# 128 Ki rows of silver are about 4 MB compressed: a reader of one symbol skips the others by their statistics.
+# The texts among them are read as dictionaries: decoded once per value instead of once per row.
+DICTIONARY_TEXTS = frozenset(("exchange", "market", "stream", "symbol", "side", "source", "base", "quote", "pair"))
+# 128 Ki rows of silver are about 4 MB compressed. A reader of one symbol skips the other row groups
+# by their statistics.
 ROW_GROUP = 131_072
 BATCH_ROWS = ROW_GROUP
 
 
 @dataclass(frozen=True, slots=True)
 class LakeFiles:
-    """The objects of one ref. Pickled into tasks, so it holds plain values only.
+    """The objects of one lake ref. It is pickled into Spark's tasks, so it holds plain values only.
 
     Attributes:
-        endpoint: The S3 gateway; empty means that `root` is a local folder.
+        endpoint: Address of the S3 gateway; empty means that `root` is a local folder.
+        access_key_id: Access key of the gateway.
+        secret_access_key: The secret of that key.
         root: `<repository>/<ref>`.
     """
 
@@ -69,15 +76,15 @@ class LakeFiles:
 
     @classmethod
     def local(cls, folder: Path) -> LakeFiles:
-        """Return the files below a folder laid out like the lake."""
+        """Return the files of a local folder with the layout of the lake."""
         return cls("", "", "", str(folder))
 
     def filesystem(self) -> FileSystem:
-        """Return the file system, one a process."""
+        """Return the file system; one per process."""
         return _filesystem(self.endpoint, self.access_key_id, self.secret_access_key)
 
     def listing(self, folder: str) -> list[str]:
-        """Return the paths of all files below a folder, sorted; none when there is no such folder.
+        """Return the sorted paths of all files below a folder; a missing folder has none.
 
         Raises:
             StoreUnavailable: The lake does not answer, or has no such ref.
@@ -89,8 +96,34 @@ class LakeFiles:
             raise self._unavailable(error) from error
         return sorted(info.path[len(self.root) + 1 :] for info in infos if info.type == FileType.File)
 
+    def children(self, folder: str) -> list[str]:
+        """Return the names directly below a folder; those of folders end with a slash.
+
+        A missing folder has none.
+
+        Raises:
+            StoreUnavailable: The lake does not answer, or has no such ref.
+        """
+        selector = FileSelector(f"{self.root}/{folder}", allow_not_found=True)
+        try:
+            infos = self.filesystem().get_file_info(selector)
+        except OSError as error:
+            raise self._unavailable(error) from error
+        return sorted(f"{info.base_name}/" if info.type == FileType.Directory else info.base_name for info in infos)
+
     def read_bytes(self, path: str) -> bytes:
         """Return one object.
+
+        Raises:
+            StoreUnavailable: It cannot be read.
+        """
+        body = self.read_optional(path)
+        if body is None:
+            raise self._unavailable(FileNotFoundError(path))
+        return body
+
+    def read_optional(self, path: str) -> bytes | None:
+        """Return one object; None when it does not exist.
 
         Raises:
             StoreUnavailable: It cannot be read.
@@ -98,6 +131,8 @@ class LakeFiles:
         try:
             with self.filesystem().open_input_stream(f"{self.root}/{path}") as stream:
                 return bytes(stream.read())
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise self._unavailable(error) from error
 
@@ -105,7 +140,7 @@ class LakeFiles:
         """Write one object.
 
         Raises:
-            StoreUnavailable: The lake does not take it.
+            StoreUnavailable: The lake does not accept it.
         """
         target = f"{self.root}/{path}"
         try:
@@ -136,85 +171,76 @@ class LakeFiles:
 
 
 @cache
-def _filesystem(endpoint: str, access_key: str, secret_key: str) -> FileSystem:
+def _filesystem(endpoint: str, access_key_id: str, secret_access_key: str) -> FileSystem:
     if not endpoint:
         return LocalFileSystem()
-    address = urlsplit(endpoint)
-    return S3FileSystem(
-        access_key=access_key,
-        secret_key=secret_key,
-        endpoint_override=address.netloc,
-        scheme=address.scheme,
-        region="us-east-1",
-        connect_timeout=5,
-        request_timeout=120,
-    )
+    return s3_filesystem(endpoint, access_key_id, secret_access_key, connect_timeout_s=5, request_timeout_s=120)
 
 
 def read(
     spark: SparkSession, files: LakeFiles, paths: Sequence[str], columns: Mapping[str, str], tasks: int
 ) -> DataFrame:
-    """Return the rows of Parquet files as a DataFrame, read by so many tasks.
+    """Return the rows of Parquet files as a DataFrame.
 
     Args:
         spark: The session.
-        files: Where they are.
-        paths: Their paths in the ref.
-        columns: Types by name, in Spark's words, as in the files.
-        tasks: At most; never more than files.
+        files: The lake ref.
+        paths: Paths of the files in the ref.
+        columns: Spark's type names by column, as in the files.
+        tasks: The most tasks to read with; never more than there are files.
     """
-    return read_through(spark, files, paths, columns=tuple(columns), step=(_plain, columns), tasks=tasks)
+    return map_files(spark, files, paths, columns=tuple(columns), step=(_without_dictionaries, columns), tasks=tasks)
 
 
-Each = Callable[[pa.RecordBatch], pa.RecordBatch]
+BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 
-def read_through(
+def map_files(
     spark: SparkSession,
     files: LakeFiles,
     paths: Sequence[str],
     *,
     columns: Sequence[str],
-    step: tuple[Each, Mapping[str, str]],
+    step: tuple[BatchFunction, Mapping[str, str]],
     tasks: int,
 ) -> DataFrame:
-    """Return what a function makes of each piece of Parquet files, in the tasks that read them.
+    """Apply a function to each record batch of Parquet files, in the tasks that read them.
 
     Args:
         spark: The session.
-        files: Where they are.
-        paths: Their paths in the ref.
-        columns: Columns to read; those with few values come dictionary-encoded.
-        step: The function, and the types of its columns in Spark's words.
-        tasks: At most; never more than files.
+        files: The lake ref.
+        paths: Paths of the files in the ref.
+        columns: Columns to read; those of `DICTIONARY_TEXTS` are dictionary-encoded.
+        step: The function, and Spark's type names by column of its result.
+        tasks: The most tasks to read with; never more than there are files.
     """
     count = max(1, min(tasks, len(paths)))
     slices = [list(paths[number::count]) for number in range(count)]
-    each, made = step
-    schema = ", ".join(f"{name} {kind}" for name, kind in made.items())
-    return spark.range(0, count, 1, count).mapInArrow(_reading(files, slices, list(columns), each), schema)
+    function, types = step
+    schema = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    return spark.range(0, count, 1, count).mapInArrow(_reading_task(files, slices, list(columns), function), schema)
 
 
 Task = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 
 
-def _reading(files: LakeFiles, slices: list[list[str]], columns: list[str], each: Each) -> Task:
-    coded = [name for name in columns if name in TEXTS]
+def _reading_task(files: LakeFiles, slices: list[list[str]], columns: list[str], function: BatchFunction) -> Task:
+    encoded = [name for name in columns if name in DICTIONARY_TEXTS]
 
     def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         filesystem = files.filesystem()
         for number in (row for batch in batches for row in batch.column(0).to_pylist()):
             for path in slices[number]:
                 with filesystem.open_input_file(f"{files.root}/{path}") as source:
-                    parquet = pq.ParquetFile(source, pre_buffer=True, read_dictionary=coded)
+                    parquet = pq.ParquetFile(source, pre_buffer=True, read_dictionary=encoded)
                     for rows in parquet.iter_batches(BATCH_ROWS, columns=columns):
-                        yield each(rows.select(columns))
+                        yield function(rows.select(columns))
 
     return task
 
 
-def _plain(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Return rows without dictionary columns, which Spark's Arrow reader does not take."""
+def _without_dictionaries(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows without dictionary columns, which Spark's Arrow reader does not accept."""
     columns = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in rows.columns]
     return pa.RecordBatch.from_arrays(columns, rows.schema.names)
 
@@ -224,20 +250,20 @@ _WRITTEN_ARROW = pa.schema([("path", pa.string()), ("rows", pa.int64()), ("bytes
 
 
 def write_hours(frame: DataFrame, files: LakeFiles, table: str, hour: str) -> list[dict[str, Any]]:
-    """Write one file an hour and return (path, rows, bytes) of each, sorted.
+    """Write one file per hour; return path, rows and bytes of each, sorted by path.
 
     Args:
-        frame: Sorted by `hour` within partitions, no hour in two of them.
-        files: Where to.
-        table: Folder, `silver/trades`.
-        hour: The timestamp column that names the partition.
+        frame: Rows sorted by `hour` within partitions; all rows of an hour are in one partition.
+        files: The lake ref.
+        table: Folder of the table, such as `silver/trades`.
+        hour: The timestamp column that holds the hour.
     """
     written = frame.mapInArrow(hour_writer(files, table, hour), WRITTEN).toArrow()
-    return sorted(written.to_pylist(), key=lambda one: str(one["path"]))
+    return sorted(written.to_pylist(), key=lambda file: str(file["path"]))
 
 
 def hour_writer(files: LakeFiles, table: str, hour: str) -> Task:
-    """Return the task body: rows sorted by hour in, one row a written file out."""
+    """Return the body of a Spark task: rows sorted by hour in, one row per written file out."""
 
     def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         current: _OpenFile | None = None
@@ -268,7 +294,11 @@ def _by_hour(batches: Iterable[pa.RecordBatch], hour: str) -> Iterator[tuple[Any
 
 
 class _OpenFile:
-    """One file on its way: whole row groups go to the store as they fill, whatever the batches were."""
+    """A file that is being written.
+
+    All row groups except the last are full, independent of the size of the batches. So the bytes of
+    the file depend only on its rows.
+    """
 
     def __init__(self, files: LakeFiles, path: str, moment: Any, schema: pa.Schema) -> None:
         self.moment = moment
@@ -285,7 +315,7 @@ class _OpenFile:
     def add(self, rows: pa.RecordBatch) -> None:
         self._waiting.append(pa.RecordBatch.from_arrays(rows.columns, schema=self._schema))
         self._rows += rows.num_rows
-        if sum(one.num_rows for one in self._waiting) >= ROW_GROUP:
+        if sum(batch.num_rows for batch in self._waiting) >= ROW_GROUP:
             self._flush(keep_rest=True)
 
     def _flush(self, *, keep_rest: bool) -> None:
@@ -305,23 +335,27 @@ class _OpenFile:
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """Return names and types alone: every column may hold nulls, nothing has metadata."""
+    """Return a schema with names and types only: nullable columns, no metadata."""
     return pa.schema([pa.field(field.name, field.type) for field in schema])
 
 
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
-    """Return how a table is written; columns with a value of their own in each row get no dictionary."""
+    """Return the Parquet options of a table.
+
+    Columns whose values are all different get no dictionary.
+    """
     return {
         "compression": "zstd",
         "compression_level": 1,
-        "use_dictionary": [name for name in schema.names if name in REPETITIVE],
+        "use_dictionary": [name for name in schema.names if name in DICTIONARY_COLUMNS],
     }
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    """Return a small table as one Parquet file."""
+def batch_parquet(table: pa.Table) -> bytes:
+    """Return a small table of gold as one Parquet file; equal rows give equal bytes."""
     buffer = io.BytesIO()
-    # Pages end where chunks end, and what Spark knows of nulls depends on the plan: both are accidents of the run.
+    # Without these two steps, the bytes would also depend on where chunks end, and on which columns
+    # Spark's plan declares nullable.
     table = table.combine_chunks().cast(plain_schema(table.schema))
     pq.write_table(table, buffer, row_group_size=ROW_GROUP, **parquet_options(table.schema))
     return buffer.getvalue()

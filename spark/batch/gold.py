@@ -1,13 +1,18 @@
-"""Gold tables beside the candles: movers, volatility, VWAP, months. Pure DataFrame functions over candles."""
+"""The gold tables beside the candles: top movers, volatility, VWAP, months.
+
+Pure DataFrame functions.
+"""
 
 from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from schemas.contracts import COIN_M
 from spark.batch.candles import SYMBOL
-from spark.batch.exact import quotient_column, root_column, squared_return_column
+from spark.batch.exact import quotient_column, root_column, squared_return_column, vwap_column
 from spark.pairs import quote_of
+from spark.transforms import QUOTE_TYPE, contract_size
 
 DAY = (*SYMBOL, "open_time")
 
@@ -20,11 +25,18 @@ def _traded() -> Column:
     return F.col("agg_trades") > 0
 
 
-def top_movers(days: DataFrame) -> DataFrame:
-    """Return each symbol's day with its places among the gainers and losers of its market, and by turnover.
+def _turnover() -> Column:
+    dollars = F.try_multiply(F.col("volume"), contract_size(F.col("symbol")).cast("decimal(9,0)"))
+    return F.when(F.col("market") == COIN_M, dollars.try_cast(QUOTE_TYPE)).otherwise(F.col("quote_volume"))
 
-    `change` is close / open - 1, 8 decimals. Turnover is compared among symbols with the same quote asset. Symbols
-    without a trade that day have no place. Ties go by symbol.
+
+def top_movers(days: DataFrame) -> DataFrame:
+    """Return the ranks of each symbol and day: among the gainers, the losers, and by turnover.
+
+    `change` is close / open - 1 with 8 decimals. Turnover is compared among symbols with the same
+    quote asset. It is the quote volume; on COIN-M, where that is in base coin, it is the dollar
+    value of the contracts. A symbol without a trade on a day is left out. Ties are ordered by
+    symbol.
 
     Args:
         days: 1d candles.
@@ -32,11 +44,12 @@ def top_movers(days: DataFrame) -> DataFrame:
     moved = days.where("agg_trades > 0").select(
         *DAY, quote_of(F.col("symbol")).alias("quote"), "open", "close", "quote_volume", "trades",
         quotient_column(F.col("close") - F.col("open"), F.col("open"), 8).alias("change"),
+        _turnover().alias("turnover"),
     )  # fmt: skip
     market = Window.partitionBy("market", "open_time")
-    turnover = Window.partitionBy("market", "open_time", "quote").orderBy(F.desc("quote_volume"), "symbol")
+    turnover = Window.partitionBy("market", "open_time", "quote").orderBy(F.desc("turnover"), "symbol")
     return moved.select(
-        "*",
+        *(name for name in moved.columns if name != "turnover"),
         F.row_number().over(market.orderBy(F.desc("change"), "symbol")).alias("rank_gain"),
         F.row_number().over(market.orderBy("change", "symbol")).alias("rank_loss"),
         F.row_number().over(turnover).alias("rank_turnover"),
@@ -44,10 +57,10 @@ def top_movers(days: DataFrame) -> DataFrame:
 
 
 def volatility(minutes: DataFrame) -> DataFrame:
-    """Return each symbol's realised variance of the day: the sum of its squared 1-minute returns.
+    """Return the realised variance per symbol and day: the sum of its squared 1-minute returns.
 
-    `returns` counts them (a day's first minute has none), `volatility` is the root of the variance, 12 decimals.
-    `span` is (high - low) / low of the trades, null without any.
+    `returns` counts them; the first minute of a day has none. `volatility` is the root of the
+    variance with 12 decimals. `span` is (high - low) / low of the trades, null without a trade.
 
     Args:
         minutes: 1m candles, silent ones included.
@@ -72,7 +85,9 @@ def volatility(minutes: DataFrame) -> DataFrame:
 
 
 def vwap(hours: DataFrame) -> DataFrame:
-    """Return VWAP of each hour, and of the day so far (`session_vwap`); null while nothing has traded.
+    """Return the VWAP of each hour, and of the day so far (`session_vwap`).
+
+    Null while nothing has traded.
 
     Args:
         hours: 1h candles, silent ones included.
@@ -81,12 +96,14 @@ def vwap(hours: DataFrame) -> DataFrame:
     so_far = day.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     sums = {name: F.sum(name).over(so_far).cast(hours.schema[name].dataType) for name in ("quote_volume", "volume")}
     session = hours.select(*SYMBOL, "open_time", "vwap", *(sums[name].alias(name) for name in sums))
-    whole = quotient_column(F.col("quote_volume"), F.col("volume"), 16).alias("session_vwap")
+    whole = vwap_column(F.col("volume"), F.col("quote_volume")).alias("session_vwap")
     return session.select(*DAY, "vwap", whole, F.col("volume").alias("session_volume"))
 
 
 def monthly(days: DataFrame, variances: DataFrame) -> DataFrame:
-    """Return one row a market, symbol and month; open, high and low are of the days with trades, if there are any.
+    """Return one row per market, symbol and month.
+
+    Open, high and low come from the days with trades, if any.
 
     Args:
         days: 1d candles of whole months.
@@ -111,7 +128,7 @@ def monthly(days: DataFrame, variances: DataFrame) -> DataFrame:
     )
     return rows.select(
         *SYMBOL, F.col("month").alias("open_time"), "open", "high", "low", "close", *sums,
-        quotient_column(F.col("quote_volume"), F.col("volume"), 16).alias("vwap"),
+        vwap_column(F.col("volume"), F.col("quote_volume")).alias("vwap"),
         quotient_column(F.col("close") - F.col("open"), F.col("open"), 8).alias("change"),
         "variance", root_column(F.col("variance"), 12).alias("volatility"),
         "days_traded", "first_date", "last_date",

@@ -1,12 +1,16 @@
-"""The batch application: `spark-submit spark/batch/job.py --ref BRANCH --date DAY` (or `--from DAY --to DAY`).
+"""The batch application that builds silver and gold of days on a branch.
 
-One branch in, the same branch out, nothing committed:
+    spark-submit spark/batch/job.py --ref BRANCH --date DAY
+    spark-submit spark/batch/job.py --ref BRANCH --from DAY --to DAY
 
-1. silver of the days from the bronze files that manifests name, an hour a file;
-2. gold of the days from silver as it was stored, and the months they lie in from the branch's gold;
-3. files of these partitions that the run did not write are removed.
+It reads and writes one branch, and commits nothing:
 
-A second run puts the same bytes under the same names, so the branch does not change.
+1. Silver of the days is made from the bronze files that manifests name, one file per hour.
+2. Gold of the days is made from the stored silver, and the months of these days from the gold of
+   the branch.
+3. Files of the same partitions that the run did not write are removed.
+
+A second run writes the same bytes under the same names, so the branch does not change.
 """
 
 from __future__ import annotations
@@ -23,14 +27,15 @@ import structlog
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from common.clients.lake_manifests import report_problems
+from common.days import ONE_DAY, Days, day_of, midnight
+from common.errors import ConfigurationError, TickhouseError
+from common.settings import load_settings
 from spark.batch import candles, gold
-from spark.batch.bronze import BronzeFile, named_files, of_days
+from spark.batch.bronze import BronzeFiles, bronze_of
 from spark.batch.candles import CANDLE, INTERVALS_S
-from spark.batch.files import LakeFiles, read, to_parquet, write_hours
+from spark.batch.files import LakeFiles, batch_parquet, read, write_hours
 from spark.batch.silver import BRONZE, silver_of
-from tickhouse.days import ONE_DAY, Days, day_of, midnight
-from tickhouse.errors import ConfigurationError, TickhouseError
-from tickhouse.settings import load_settings
 
 log = structlog.get_logger("spark.batch")
 
@@ -39,16 +44,17 @@ VOLATILITY = {
     **{"market": "string", "symbol": "string", "open_time": "timestamp", "returns": "bigint"},
     **{"variance": "decimal(38,24)", "volatility": "decimal(38,12)", "span": "decimal(38,8)"},
 }
-# Gold of so many days is made in one pass: 30 days of 1,440 minutes and 25 symbols are a million rows of 1m candles.
-DAYS_A_PASS = 30
+# One pass builds gold of at most this many days. 30 days of 1,440 minutes and 25 symbols are a
+# million 1m candles.
+DAYS_PER_PASS = 30
 
 
 class Batch:
-    """The batch over one branch.
+    """Builds silver and gold on one branch.
 
     Args:
         spark: The session.
-        files: The branch.
+        files: The files of the branch.
     """
 
     def __init__(self, spark: SparkSession, files: LakeFiles) -> None:
@@ -57,42 +63,43 @@ class Batch:
         self._tasks = max(2, spark.sparkContext.defaultParallelism)
 
     def run(self, days: Days) -> dict[str, int]:
-        """Build silver and gold of the days; return rows by table.
+        """Build silver and gold of the days; return the number of rows per table.
 
         Raises:
             ConfigurationError: Bronze has no trade of these days.
             StoreUnavailable: The lake does not answer.
         """
-        named = named_files(self._files)
-        if not of_days(named, days):
+        bronze = bronze_of(self._files, days)
+        report_problems(bronze.problems, lambda line: log.warning("manifest_problem", problem=line))
+        if not bronze.files:
             raise ConfigurationError(
                 f"Bronze of {self._files.root} has no trade from {days.first} to {days.last}.",
                 safe="Nothing was written.",
                 next_command="tickhouse status",
             )
         counts: dict[str, int] = {}
-        for part in days.passes(DAYS_A_PASS):
-            for table, rows in {**self.silver(named, part), **self.gold(named, part)}.items():
+        for part in days.passes(DAYS_PER_PASS):
+            for table, rows in {**self.silver(bronze, part), **self.gold(bronze, part)}.items():
                 counts[table] = counts.get(table, 0) + rows
         return counts | self.months(days)
 
-    def silver(self, named: Sequence[BronzeFile], days: Days) -> dict[str, int]:
-        """Write silver of the days; return its rows."""
-        paths = of_days(named, days)
+    def silver(self, bronze: BronzeFiles, days: Days) -> dict[str, int]:
+        """Write silver of the days; return its number of rows."""
+        paths = bronze.of_days(days)
         hours = len({path.rpartition("/")[0] for path in paths})
         written: list[dict[str, Any]] = []
         if paths:
-            bronze = read(self._spark, self._files, paths, BRONZE, self._tasks)
-            written = write_hours(silver_of(bronze, max(hours, 1)), self._files, SILVER_TRADES, "bucket")
-        self._remove_others(SILVER_TRADES, days, {one["path"] for one in written})
-        return {SILVER_TRADES: sum(one["rows"] for one in written)}
+            rows = read(self._spark, self._files, paths, BRONZE, self._tasks)
+            written = write_hours(silver_of(rows, max(hours, 1)), self._files, SILVER_TRADES, "bucket")
+        self._remove_stale(SILVER_TRADES, days, {file["path"] for file in written})
+        return {SILVER_TRADES: sum(file["rows"] for file in written)}
 
-    def gold(self, named: Sequence[BronzeFile], days: Days) -> dict[str, int]:
-        """Write gold of the days; return rows by table."""
+    def gold(self, bronze: BronzeFiles, days: Days) -> dict[str, int]:
+        """Write gold of the days; return the number of rows per table."""
         stored = [path for day in days for path in self._files.listing(f"{SILVER_TRADES}/date={day}")]
-        # Checkpoints cut the plan: without them each table would plan, and run, all that it is made of again.
+        # The checkpoint stores the rows. Without it, each table would compute all its inputs again.
         traded = candles.read_minute_bars(self._spark, self._files, stored, self._tasks).localCheckpoint()
-        tables = self._tables(traded, days, _until(traded, named, days))
+        tables = self._tables(traded, days, _end_of_candles(traded, bronze, days))
         counts = {}
         for table, frame in tables.items():
             rows = frame.toArrow()
@@ -101,23 +108,23 @@ class Batch:
 
     def _tables(self, traded: DataFrame, days: Days, until: datetime) -> dict[str, DataFrame]:
         since = midnight(days.first)
-        before = carried(self._spark, self._files, days.first)
-        made: dict[str, DataFrame] = {}
+        before = bars_before(self._spark, self._files, days.first)
+        by_interval: dict[str, DataFrame] = {}
         for interval, seconds in INTERVALS_S.items():
             bars = traded if interval == "1m" else candles.roll_up(traded, seconds)
             opened = bars if before is None else bars.unionByName(before.select(bars.columns))
-            made[f"candles_{interval}"] = candles.with_vwap(
+            by_interval[f"candles_{interval}"] = candles.with_vwap(
                 candles.with_silent(opened, seconds, since, until)
             ).localCheckpoint()
         return {
-            **made,
-            "top_movers": gold.top_movers(made["candles_1d"]),
-            "volatility": gold.volatility(made["candles_1m"]),
-            "vwap": gold.vwap(made["candles_1h"]),
+            **by_interval,
+            "top_movers": gold.top_movers(by_interval["candles_1d"]),
+            "volatility": gold.volatility(by_interval["candles_1m"]),
+            "vwap": gold.vwap(by_interval["candles_1h"]),
         }
 
     def months(self, days: Days) -> dict[str, int]:
-        """Write the months of the days from all their days in gold; return the rows."""
+        """Write the months that contain the days, from all their days in gold; return the rows."""
         total = 0
         for month in days.months():
             prefix = f"date={month:%Y-%m}-"
@@ -128,7 +135,7 @@ class Batch:
             daily = read(self._spark, self._files, paths["candles_1d"], CANDLE, 1)
             variances = read(self._spark, self._files, paths["volatility"], VOLATILITY, 1)
             rows = gold.monthly(daily, variances).toArrow().sort_by([("market", "ascending"), ("symbol", "ascending")])
-            self._files.put(f"gold/monthly/month={month:%Y-%m}/part-0.parquet", to_parquet(rows))
+            self._files.put(f"gold/monthly/month={month:%Y-%m}/part-0.parquet", batch_parquet(rows))
             total += len(rows)
         return {"gold/monthly": total}
 
@@ -138,20 +145,22 @@ class Batch:
         written = set()
         for day in pc.unique(dates).to_pylist():
             path = f"{table}/date={day}/part-0.parquet"
-            self._files.put(path, to_parquet(rows.filter(pc.equal(dates, pa.scalar(day, pa.date32())))))
+            self._files.put(path, batch_parquet(rows.filter(pc.equal(dates, pa.scalar(day, pa.date32())))))
             written.add(path)
-        self._remove_others(table, days, written)
+        self._remove_stale(table, days, written)
         return len(rows)
 
-    def _remove_others(self, table: str, days: Days, written: set[str]) -> None:
+    def _remove_stale(self, table: str, days: Days, written: set[str]) -> None:
         for day in days:
             for path in self._files.listing(f"{table}/date={day}"):
                 if path not in written:
                     self._files.remove(path)
 
 
-def carried(spark: SparkSession, files: LakeFiles, first: date) -> DataFrame | None:
-    """Return the daily bars of the newest day before `first`: their closes open a day that begins silent.
+def bars_before(spark: SparkSession, files: LakeFiles, first: date) -> DataFrame | None:
+    """Return the daily bars of the newest day before `first`; None when there is none.
+
+    Their closes are the prices of a day that begins without trades.
 
     Raises:
         StoreUnavailable: The lake does not answer.
@@ -161,10 +170,13 @@ def carried(spark: SparkSession, files: LakeFiles, first: date) -> DataFrame | N
     return None if newest is None else read(spark, files, [paths[newest]], CANDLE, 1)
 
 
-def _until(traded: DataFrame, named: Sequence[BronzeFile], days: Days) -> datetime:
-    """Return where silent intervals end: at the end of the days when the lake has later ones, else with the market."""
+def _end_of_candles(traded: DataFrame, bronze: BronzeFiles, days: Days) -> datetime:
+    """Return the time until which intervals without trades get a candle.
+
+    That is the end of the days when the lake has later days, else the end of the newest minute.
+    """
     end = midnight(days.last + ONE_DAY)
-    if any(one.date > days.last for one in named):
+    if bronze.has_later(days.last):
         return end
     newest = traded.agg(F.unix_seconds(F.max("open_time")).alias("at")).collect()[0]["at"]
     return end if newest is None else datetime.fromtimestamp(newest + INTERVALS_S["1m"], UTC)
@@ -174,7 +186,8 @@ def parse(arguments: Sequence[str]) -> tuple[str, Days]:
     """Return the ref and the days of a command line.
 
     Raises:
-        ConfigurationError: Neither `--date` nor `--from` and `--to`, or they are in the wrong order.
+        ConfigurationError: `--date` is missing and so is `--from` or `--to`, or `--to` is before
+            `--from`.
     """
     parser = argparse.ArgumentParser(prog="spark-submit spark/batch/job.py", description="Build silver and gold.")
     parser.add_argument("--ref", required=True, help="branch to read from and write to")
@@ -184,7 +197,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Days]:
     given = parser.parse_args(arguments)
     first, last = (given.date, given.date) if given.date else (given.first, given.last)
     if first is None or last is None or first > last:
-        raise ConfigurationError(f"Expected --date, or --from and a --to not before it, was {first} and {last}.")
+        raise ConfigurationError(f"Expected --date, or --from and a --to that is not before it; was {first}, {last}.")
     return given.ref, Days(first, last)
 
 

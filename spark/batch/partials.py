@@ -1,7 +1,10 @@
-"""Partial 1m bars of a piece of silver, by Arrow kernels in the task that reads it (docs/adr/0011-batch-files.md).
+"""Compute partial 1m bars of a record batch of silver with Arrow kernels.
 
-A piece is cut into runs: neighbours of one market, symbol, stream and minute with rising trade ids. Each run is one
-partial; Spark merges them. So any order of rows gives right bars, and silver's order gives few partials.
+This runs in the task that reads the batch (docs/adr/0011-batch-files.md).
+
+A record batch is cut into runs: consecutive rows of one market, symbol, stream and minute with
+rising trade ids. Each run becomes one partial bar, and Spark merges these. So the bars are right
+for any order of rows; rows in the order of silver give the fewest partial bars.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.integer]
 KEY = ("market", "symbol", "stream", "minute")
-# The columns of silver that bars are made of.
+# The columns of silver that are read for the bars.
 TRADE_COLUMNS = (
     *("market", "symbol", "stream", "trade_id", "first_trade_id", "last_trade_id", "price", "qty", "side"),
     *("quote_qty", "is_sentinel", "minute"),
@@ -36,18 +39,19 @@ _SCHEMA = pa.schema(
         *((name, pa.int64()) for name in ("open_trade_id", "close_trade_id")),
     ]
 )
-# A tenth below 38 digits: the product that is held against it is rounded.
+# A tenth below the largest number with 38 digits, because the product that is compared with it is
+# rounded.
 _LARGEST = 9 * 10**37
 
 
 def partial_bars(trades: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a partial bar a run; sentinels are left out.
+    """Return one partial bar per run, without sentinels.
 
     Args:
         trades: `TRADE_COLUMNS` of silver.
 
     Raises:
-        OverflowError: A sum might pass 38 digits; Arrow would wrap it without a word.
+        OverflowError: A sum might exceed 38 digits, which Arrow would wrap silently.
     """
     rows = trades.filter(pc.invert(trades["is_sentinel"]))
     if not rows.num_rows:
@@ -55,7 +59,7 @@ def partial_bars(trades: pa.RecordBatch) -> pa.RecordBatch:
     starts = _run_starts(rows)
     ends = np.append(starts[1:], rows.num_rows) - 1
     return pa.RecordBatch.from_arrays(
-        [*(_plain(rows[name].take(pa.array(starts))) for name in KEY), *_figures(rows, starts, ends)], schema=_SCHEMA
+        [*(_decoded(rows[name].take(pa.array(starts))) for name in KEY), *_figures(rows, starts, ends)], schema=_SCHEMA
     )
 
 
@@ -76,7 +80,7 @@ def _codes(column: pa.Array) -> Ints:
     return np.asarray(encoded.indices)
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def _decoded(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
@@ -92,12 +96,12 @@ def _figures(rows: pa.RecordBatch, starts: Ints, ends: Ints) -> list[pa.Array]:
 
 def _sums(rows: pa.RecordBatch, starts: Ints) -> dict[str, pa.Array]:
     lengths = np.diff(np.append(starts, rows.num_rows))
-    is_buy = pc.equal(_plain(rows["side"]), "BUY")
+    is_buy = pc.equal(_decoded(rows["side"]), "BUY")
     columns = {
         "run": pa.array(np.repeat(np.arange(len(starts)), lengths)),
         "price": rows["price"],
-        "qty": _within(rows["qty"]),
-        "quote_qty": _within(rows["quote_qty"]),
+        "qty": _require_exact_sum(rows["qty"]),
+        "quote_qty": _require_exact_sum(rows["quote_qty"]),
         "singles": pc.add(pc.subtract(rows["last_trade_id"], rows["first_trade_id"]), 1),
         "bought": pc.if_else(is_buy, rows["qty"], pa.scalar(0, rows["qty"].type)),
         "bought_quote": pc.if_else(is_buy, rows["quote_qty"], pa.scalar(0, rows["quote_qty"].type)),
@@ -105,11 +109,12 @@ def _sums(rows: pa.RecordBatch, starts: Ints) -> dict[str, pa.Array]:
     wanted = [("price", "max"), ("price", "min")]
     wanted += [(name, "sum") for name in ("qty", "quote_qty", "singles", "bought", "bought_quote")]
     grouped = pa.table(columns).group_by("run", use_threads=False).aggregate(wanted)
-    # Runs are numbered as they come, and one thread keeps the groups in the order of their first rows.
+    # Runs are numbered in their order, and with one thread the groups keep the order of their first
+    # rows.
     return {name: grouped[name].combine_chunks() for name in grouped.column_names}
 
 
-def _within(column: pa.Array) -> pa.Array:
+def _require_exact_sum(column: pa.Array) -> pa.Array:
     largest = pc.max(column).as_py()
     if int(largest.scaleb(column.type.scale)) * len(column) >= _LARGEST:
         raise OverflowError(f"{len(column)} quantities up to {largest} may add up to more than 38 digits.")

@@ -1,4 +1,4 @@
-"""A month computed again from silver of one commit: what the notebook shows, and the hash that names the result."""
+"""Compute a month again from silver of one commit, for the notebook; a hash shows the result."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
+from common.days import midnight
+from common.errors import ConfigurationError
 from spark.batch import candles, gold
 from spark.batch.files import LakeFiles
-from spark.batch.job import carried
-from tickhouse.days import midnight
-from tickhouse.errors import ConfigurationError
+from spark.batch.job import bars_before
 
 
 @dataclass(frozen=True, slots=True)
-class Month:
-    """Tables of one month: 1m candles, 1d candles, realised variance a day, and the month's aggregates."""
+class RecomputedMonth:
+    """Tables of one month: 1m and 1d candles, realised variance per day, aggregates."""
 
     minutes: DataFrame
     days: DataFrame
@@ -29,16 +29,16 @@ class Month:
 
     @property
     def hash(self) -> str:
-        """Return the sha256 of the aggregates: of the same commit always the same."""
+        """Return the sha256 of the aggregates; the same commit always gives the same one."""
         return table_hash(self.aggregates)
 
 
-def month_of(spark: SparkSession, files: LakeFiles, first: date) -> Month:
-    """Compute a month from its trades.
+def recompute_month(spark: SparkSession, files: LakeFiles, first: date) -> RecomputedMonth:
+    """Compute the tables of a month from its trades in silver.
 
     Args:
         spark: The session.
-        files: A commit of the lake.
+        files: The files of a commit.
         first: First day of the month.
 
     Raises:
@@ -49,17 +49,17 @@ def month_of(spark: SparkSession, files: LakeFiles, first: date) -> Month:
     paths = [path for path in files.listing("silver/trades") if prefix in path]
     traded = candles.read_minute_bars(spark, files, paths, 2).localCheckpoint()
     since, until = midnight(first), _end_of_gold(files, prefix)
-    before = carried(spark, files, first)
-    made = {}
+    before = bars_before(spark, files, first)
+    bars_of = {}
     for interval in ("1m", "1d"):
         seconds = candles.INTERVALS_S[interval]
         bars = traded if interval == "1m" else candles.roll_up(traded, seconds)
         opened = bars if before is None else bars.unionByName(before.select(bars.columns))
-        made[interval] = candles.with_vwap(candles.with_silent(opened, seconds, since, until)).localCheckpoint()
-    variances = gold.volatility(made["1m"]).localCheckpoint()
-    aggregates = gold.monthly(made["1d"], variances).toArrow()
+        bars_of[interval] = candles.with_vwap(candles.with_silent(opened, seconds, since, until)).localCheckpoint()
+    variances = gold.volatility(bars_of["1m"]).localCheckpoint()
+    aggregates = gold.monthly(bars_of["1d"], variances).toArrow()
     order = [("market", "ascending"), ("symbol", "ascending")]
-    return Month(made["1m"], made["1d"], variances, aggregates.sort_by(order))
+    return RecomputedMonth(bars_of["1m"], bars_of["1d"], variances, aggregates.sort_by(order))
 
 
 def _end_of_gold(files: LakeFiles, prefix: str) -> datetime:
@@ -69,12 +69,12 @@ def _end_of_gold(files: LakeFiles, prefix: str) -> datetime:
             f"{files.root} has no candles of {prefix[5:-1]}.", next_command="tickhouse lake log main"
         )
     newest = pq.read_table(pa.BufferReader(files.read_bytes(paths[-1])), columns=["open_time"])
-    found: datetime = pc.max(newest["open_time"]).as_py()
-    return found + timedelta(seconds=60)
+    last_open: datetime = pc.max(newest["open_time"]).as_py()
+    return last_open + timedelta(seconds=60)
 
 
 def published(files: LakeFiles, first: date) -> pa.Table:
-    """Return the month's aggregates as they were published in the commit.
+    """Return the published aggregates of a month.
 
     Raises:
         StoreUnavailable: The lake does not answer, or has none.
@@ -83,6 +83,6 @@ def published(files: LakeFiles, first: date) -> pa.Table:
 
 
 def table_hash(table: pa.Table) -> str:
-    """Return the sha256 of a table's rows as text: exact decimals, times in UTC, in the table's order."""
+    """Return the sha256 of the rows as text, in their order: exact decimals, times in UTC."""
     lines = ("|".join(map(str, row.values())) for row in table.to_pylist())
     return hashlib.sha256("\n".join([",".join(table.column_names), *lines]).encode()).hexdigest()

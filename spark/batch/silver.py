@@ -7,7 +7,8 @@ from pyspark.sql import functions as F
 
 from spark.transforms import enrich
 
-# Types in Spark's words. What silver is made of; `raw` and the time received stay in bronze.
+# The columns of bronze that silver needs, with Spark's type names. `raw` and the receive time stay
+# in bronze.
 BRONZE = {
     **dict.fromkeys(("event_id", "exchange", "market", "stream", "symbol"), "string"),
     **dict.fromkeys(("trade_id", "first_trade_id", "last_trade_id"), "bigint"),
@@ -28,23 +29,25 @@ KEY = ("market", "symbol", "stream", "trade_id")
 
 
 def silver_of(bronze: DataFrame, files: int) -> DataFrame:
-    """Return each event once, enriched, one hour never in two partitions, sorted by market, symbol, stream, trade id.
+    """Return each event once, enriched.
 
-    Of an event that came more than once the delivery with the lowest Kafka position stays, so the result depends on
-    the rows alone. Deliveries differ in source and at most in the microseconds of a time, never in the hour.
+    When an event came more than once, the delivery with the lowest Kafka position is kept, so the
+    result depends only on the rows. Deliveries of one event may differ in `source`, and in the
+    microseconds of a time, but never in the hour.
 
     Args:
         bronze: Columns of `BRONZE`.
-        files: How many hours at most: the number of partitions.
+        files: The number of partitions: one per hour, so one per file.
 
     Returns:
-        Columns of `SILVER`; sentinels are kept and flagged.
+        Columns of `SILVER`. All rows of an hour are in one partition, sorted by market, symbol,
+        stream and trade id. Sentinels are kept and flagged.
     """
-    # One shuffle and one sort serve the window and the file: the hour comes first in both.
+    # The hour comes first in the window and in the file, so one shuffle and one sort serve both.
     hour = F.date_trunc("hour", "trade_time")
     first = Window.partitionBy("bucket", *KEY).orderBy("kafka_partition", "kafka_offset")
     ordered = bronze.withColumn("bucket", hour).repartition(files, "bucket")
     once = ordered.withColumn("copy", F.row_number().over(first)).where("copy = 1")
-    kept = once.withColumnsRenamed({"event_time": "frame_time", "source": "came_by"})
-    rows = enrich(kept).withColumnsRenamed({"frame_time": "event_time", "came_by": "source"})
+    kept = once.withColumn("frame_time", F.col("event_time")).withColumn("delivered_by", F.col("source"))
+    rows = enrich(kept).drop("source").withColumnsRenamed({"frame_time": "event_time", "delivered_by": "source"})
     return rows.select(*SILVER).sortWithinPartitions("bucket", *KEY)

@@ -1,8 +1,9 @@
-"""LocalExecutor whose scheduler can fail while a task runs that never ends by itself.
+"""An executor that lets a failed scheduler exit although the streaming job never ends.
 
-A scheduler that meets an error it does not know (its database is starting up, say) ends its executor, and the
-supervisor starts it again. LocalExecutor ends by waiting for its tasks, and the streaming job never ends: the scheduler
-would stay for ever, alive to the supervisor and scheduling nothing.
+After an unknown error (for example while its database is starting up) the scheduler ends its
+executor and exits, and supervisord starts it again. LocalExecutor would first wait for its tasks.
+Because the streaming job never ends, the scheduler would never exit: supervisord would show it as
+running, but it would schedule nothing.
 """
 
 from __future__ import annotations
@@ -12,23 +13,29 @@ import time
 
 from airflow.executors.local_executor import LocalExecutor
 
-# A driver ends its open batches first; see STOP_WAIT_S in spark/streaming.py.
+# A Spark driver first ends its open batches; see STOP_WAIT_S in spark/streaming/job.py.
 END_S = 60.0
 
 
 class Executor(LocalExecutor):
-    """LocalExecutor that ends its tasks when the scheduler failed; the next scheduler gives them a new try."""
+    """LocalExecutor that ends its tasks when the scheduler failed.
+
+    The next scheduler retries them.
+    """
 
     def end(self) -> None:
-        """End as LocalExecutor does; after a failure ask running tasks to end first, and force them after a while."""
-        if isinstance(sys.exception(), Exception):  # a stop from outside is SystemExit, and stops the tasks itself
+        """End like LocalExecutor.
+
+        After a failure, first terminate the running tasks, then kill them.
+        """
+        if isinstance(sys.exception(), Exception):  # a normal stop is SystemExit and ends the tasks itself
             self._end_tasks()
         super().end()
 
     def _end_tasks(self) -> None:
         deadline = time.monotonic() + END_S
         for worker in self.workers.values():
-            worker.terminate()  # the worker passes it on to its task; an idle one waits for the closing message
+            worker.terminate()  # the worker passes it to its task; an idle worker waits for the message below
         for _ in self.workers:
             self.activity_queue.put(None)
         for worker in self.workers.values():

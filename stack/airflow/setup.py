@@ -1,4 +1,4 @@
-"""Airflow: its metadata database, and when all four processes are well."""
+"""Hooks of Airflow: the metadata database, the pools, and the readiness of all four processes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from pathlib import Path
 
 import psycopg
 
+from common.errors import ServiceNotReady
 from stack.engine.context import ServiceContext
-from stack.engine.supervise import tail
-from tickhouse.errors import ServiceNotReady
+from stack.engine.supervisor import tail
 
 PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 PROBE_S = 5.0
 
-# One batch at a time: a second driver would want another gigabyte, and the two would work on the same days.
+# One batch job at a time: a second driver would need another gigabyte, and both would work on the
+# same days.
 POOLS = {"spark_batch": (1, "Spark batch drivers")}
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def migrate(context: ServiceContext) -> None:
-    """Run `airflow db migrate` once for an Airflow version and a data folder.
+    """Run `airflow db migrate` once per Airflow version and data folder.
 
     Raises:
         ServiceNotReady: It failed; the message holds the end of its output.
@@ -39,7 +40,10 @@ def migrate(context: ServiceContext) -> None:
     log = context.data / "migrate.log"
     with log.open("wb") as output:
         command = [str(Path(sys.prefix) / "bin" / "airflow"), "db", "migrate"]
-        done = subprocess.run(command, env=context.env(), stdout=output, stderr=subprocess.STDOUT, check=False)
+        # It holds its lock in an idle transaction, which the role's limit would end
+        # (stack/postgres/setup.py).
+        env = context.env({"PGOPTIONS": "-c idle_in_transaction_session_timeout=0"})
+        done = subprocess.run(command, env=env, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
         raise ServiceNotReady(f"airflow db migrate failed:\n{tail(log)}", next_command="tickhouse logs postgres")
     make_pools(context)
@@ -47,12 +51,13 @@ def migrate(context: ServiceContext) -> None:
 
 
 def make_pools(context: ServiceContext) -> None:
-    """Make the pools that the DAGs name; a task of a pool that does not exist is never scheduled.
+    """Create the pools that the DAGs name; a task of a missing pool is never scheduled.
 
-    Straight into the table: Airflow's own command takes eight seconds of a first start, and its API is not up yet.
+    They are written directly into the table, because Airflow's command would add eight seconds to
+    the first start, and its API does not run yet.
 
     Raises:
-        ServiceNotReady: The metadata database does not take them.
+        ServiceNotReady: The metadata database does not accept them.
     """
     address = context.env()["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("postgresql+psycopg2", "postgresql")
     statement = (
@@ -64,15 +69,17 @@ def make_pools(context: ServiceContext) -> None:
             for name, (slots, description) in POOLS.items():
                 connection.execute(statement, [name, slots, description])
     except psycopg.Error as error:
-        raise ServiceNotReady(f"Airflow's pools: {error}", next_command="tickhouse logs postgres") from error
+        raise ServiceNotReady(
+            f"Airflow's pools were not created: {error}", next_command="tickhouse logs postgres"
+        ) from error
 
 
-def answers(context: ServiceContext) -> bool:
-    """Return whether the API answers and says that every process has a fresh heartbeat."""
+def is_ready(context: ServiceContext) -> bool:
+    """Return whether the API responds and reports a recent heartbeat of every process."""
     url = f"{context.settings.airflow_url}/api/v2/monitor/health"
     try:
-        with _opener.open(url, timeout=PROBE_S) as answer:
-            health = json.load(answer)
+        with _opener.open(url, timeout=PROBE_S) as response:
+            health = json.load(response)
     except (OSError, ValueError, urllib.error.HTTPError):
         return False
     return all(health.get(part, {}).get("status") == "healthy" for part in PARTS)

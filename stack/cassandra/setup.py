@@ -1,4 +1,4 @@
-"""Cassandra: know when it answers, make the roles, apply `connectors/cassandra/*.cql`."""
+"""Hooks of Cassandra: readiness, roles, and the tables of `connectors/cassandra/*.cql`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from common.clients.cassandra import connected, session
+from common.errors import ConfigurationError, StoreUnavailable
+from common.settings import REPO, SINK_ROLES, Settings
 from stack.engine.context import ServiceContext
-from stack.engine.probe import tcp_answers
-from tickhouse.errors import ConfigurationError, StoreUnavailable
-from tickhouse.settings import REPO, SINK_ROLES, Settings
-from tickhouse.stores.cassandra import connected, session
+from stack.engine.probe import accepts_connections
 
 if TYPE_CHECKING:
     from cassandra.cluster import Session
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 TABLES = REPO / "connectors" / "cassandra"
 KEYSPACE = "market"
 
-# The superuser of an empty data folder; once our administrator is there it may not even log in.
+# The superuser of an empty data folder. It may not log in any more once our administrator exists.
 FIRST_USER = "cassandra"
 
 RIGHTS = {"writer": "MODIFY", "reader": "SELECT"}
 
 
-def answers(context: ServiceContext) -> bool:
-    """Return whether the server takes sessions (it listens earlier)."""
-    if not tcp_answers(context.settings.cassandra_contact_points.split(",")[0]):
+def is_ready(context: ServiceContext) -> bool:
+    """Return whether the server accepts sessions; it opens its port earlier."""
+    if not accepts_connections(context.settings.cassandra_contact_points.split(",")[0]):
         return False
     try:
         with _superuser(context.settings):
@@ -37,10 +37,10 @@ def answers(context: ServiceContext) -> bool:
 
 
 def create_roles(context: ServiceContext) -> None:
-    """Make our administrator and the roles of connectors and CLI; then the first superuser may log in no more.
+    """Create our administrator and the roles of connectors and CLI; disable the first superuser.
 
     Raises:
-        StoreUnavailable: Cassandra does not answer.
+        StoreUnavailable: Cassandra does not respond.
     """
     with _superuser(context.settings) as root:
         for role in SINK_ROLES:
@@ -55,11 +55,11 @@ def create_roles(context: ServiceContext) -> None:
 
 
 def create_tables(context: ServiceContext) -> None:
-    """Make the keyspace, apply the table files in name order and grant each role its own right.
+    """Create the keyspace, apply the table files in name order, and grant each role its own right.
 
     Raises:
-        ConfigurationError: A file does not run; the message names it.
-        StoreUnavailable: Cassandra does not answer.
+        ConfigurationError: A file is wrong; the message names it.
+        StoreUnavailable: Cassandra does not respond.
     """
     with connected(context.settings, "admin") as admin:
         admin.execute(
@@ -74,8 +74,8 @@ def create_tables(context: ServiceContext) -> None:
 
 
 def statements(text: str) -> list[str]:
-    """Return the statements of a CQL file, comments taken off."""
-    return [one.strip() for one in re.sub(r"--.*", "", text).split(";") if one.strip()]
+    """Return the statements of a CQL file without comments."""
+    return [part.strip() for part in re.sub(r"--.*", "", text).split(";") if part.strip()]
 
 
 def _apply(admin: Session, statement: str, name: str) -> None:
@@ -84,17 +84,17 @@ def _apply(admin: Session, statement: str, name: str) -> None:
     try:
         admin.execute(statement)
     except RequestValidationException as error:
-        raise ConfigurationError(f"connectors/cassandra/{name} does not run: {error}.") from error
+        raise ConfigurationError(f"connectors/cassandra/{name} is wrong: {error}.") from error
 
 
 @contextmanager
 def _superuser(settings: Settings) -> Iterator[Session]:
-    """Open a session as our administrator, or at the first start as the superuser that is there from the beginning."""
+    """Open a session as our administrator, or at the first start as Cassandra's first superuser."""
     is_first = False
     try:
         with connected(settings, "admin"):
             pass
     except StoreUnavailable:
         is_first = True
-    with session(settings, (FIRST_USER, FIRST_USER)) if is_first else connected(settings, "admin") as found:
-        yield found
+    with session(settings, (FIRST_USER, FIRST_USER)) if is_first else connected(settings, "admin") as opened:
+        yield opened

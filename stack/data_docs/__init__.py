@@ -1,1 +1,1 @@
-"""How the reports of the audits are served."""
+"""The site with the reports of the audits."""

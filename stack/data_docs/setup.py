@@ -1,12 +1,12 @@
-"""The site of the Data Docs: the files that its pages link, and the index."""
+"""Set up the site of the Data Docs: write the files that its pages link, and the index."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from stack.data_docs import report_site
 from stack.engine.context import ServiceContext
-from tickhouse.audit import docs
 
 # Last parts of the addresses that Great Expectations' pages link.
 FILES = frozenset(
@@ -17,7 +17,7 @@ FILES = frozenset(
         *("bootstrap-datepicker.min.css", "bootstrap-datepicker.min.js"),
     )
 )
-# The pages' icons are letters of Font Awesome, under this name. These few signs stand in, in any font.
+# The pages take their icons from Font Awesome under this name. These characters replace them.
 ICONS_NAME = "all.min.css"
 ICONS = """\
 .fas,.far,.fab{font-style:normal;font-weight:bold}
@@ -27,28 +27,29 @@ ICONS = """\
 .fa-question-circle::before{content:"?"}
 .fa-search::before{content:"\\2315"}
 """
-# jQuery's own archive names the file without its version.
+# The jQuery WebJar names the file without its version.
 RENAMED = {"jquery.min.js": "jquery-3.7.1.min.js"}
 
 
 def make_site(context: ServiceContext) -> None:
-    """Put the linked files into the site and write the index; what is there already is written again.
+    """Put the linked files into the site and write the index; existing files are overwritten.
 
-    Without the archives (composed, where no Maven is) the pages are there without their style.
+    Without the archives (in containers, where there is no Maven) the pages have no style.
     """
-    root = docs.folder(context.settings)
-    assets = root / docs.ASSETS
+    root = report_site.folder(context.settings)
+    assets = root / report_site.ASSETS
     assets.mkdir(parents=True, exist_ok=True)
     if "assets" in context.fetched:
         for jar in sorted(context.fetched["assets"].glob("*.jar")):
             _unpack(jar, assets)
     (assets / ICONS_NAME).write_text(ICONS)
-    docs.write_index(root)
+    report_site.write_index(root)
 
 
 def _unpack(jar: Path, assets: Path) -> None:
     with zipfile.ZipFile(jar) as archive:
-        # The last one wins: what a plain <script> can load (umd), and of copies the one with the shortest path.
+        # Later files overwrite earlier ones of the same name. So the order ends with umd builds,
+        # which a plain <script> can load, and among copies with the shortest path.
         for name in sorted(archive.namelist(), key=lambda name: ("/umd/" in name, -len(name), name)):
             last = PurePosixPath(name).name
             target = RENAMED.get(last, last)

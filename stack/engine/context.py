@@ -1,4 +1,4 @@
-"""What a service's templates, hooks and probes may know."""
+"""The context of a service: everything its templates, hooks and probes may use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 import jinja2
 
-from stack.engine.fetch import java
+from common.errors import ConfigurationError
+from common.settings import REPO, Settings, cache_dir, home, is_light, ports
+from stack.engine.fetch import java_program
 from stack.engine.model import Service
-from tickhouse.errors import ConfigurationError
-from tickhouse.settings import REPO, Settings, cache_dir, home, ports
 
-# What a service inherits from the shell; everything else it gets from its definition, so that a start does not
-# depend on who starts it. Certificates and proxies: Spark and Maven inside tasks need them.
+# What a service inherits from the shell. Everything else comes from its definition, so that a start
+# does not depend on the user's shell. Spark and Maven inside tasks need the certificates and
+# proxies.
 _INHERITED = (
     "PATH",
     "HOME",
@@ -35,13 +36,13 @@ _INHERITED = (
 )
 _INHERITED_PREFIXES = ("TICKHOUSE_", "SSL_CERT_", "REQUESTS_CA_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
-# Present in the environment of every process we start, and inherited by what those start in turn.
+# An environment variable of every process that we start; their children inherit it.
 MARKER = "TICKHOUSE_SUPERVISED_BY"
 
 
 @dataclass(frozen=True)
 class ServiceContext:
-    """One service with its places, addresses and credentials."""
+    """One service with its folders, addresses and credentials."""
 
     service: Service
     settings: Settings
@@ -60,12 +61,12 @@ class ServiceContext:
 
     @property
     def data(self) -> Path:
-        """Return the folder of what must outlive a restart."""
+        """Return the folder of the data that must survive a restart."""
         return home() / "data" / self.service.name
 
     @cached_property
     def names(self) -> dict[str, Any]:
-        """Return what a template may use."""
+        """Return the names that a template may use."""
         return {
             "home": self.home,
             "repo": REPO,
@@ -83,16 +84,17 @@ class ServiceContext:
             "java_home": _java_home,
             "database_address": urlsplit(self.settings.database_url.get_secret_value()).netloc.rpartition("@")[2],
             "env": os.environ.get,
+            "sized": _sized,
         }
 
     def _secret(self, name: str) -> str:
         return str(getattr(self.settings, name).get_secret_value())
 
     def render(self, text: str) -> str:
-        """Render one template text.
+        """Render the text of one template.
 
         Raises:
-            ConfigurationError: It uses a name that does not exist.
+            ConfigurationError: The template uses a name that does not exist.
         """
         try:
             return _ENVIRONMENT.from_string(text).render(self.names)
@@ -100,19 +102,24 @@ class ServiceContext:
             raise ConfigurationError(f"Template of {self.service.name} does not render: {error}.") from error
 
     def env(self, own: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the whole environment of one program: inherited, the service's, then the program's `own`."""
+        """Return the environment of a program: inherited, the service's, the program's `own`."""
         rendered = {name: self.render(value) for name, value in {**self.service.env, **(own or {})}.items()}
-        return inherited() | self.declared_addresses() | rendered | {MARKER: str(self.home)}
+        return inherited_environment() | self.declared_addresses() | rendered | {MARKER: str(self.home)}
 
     @staticmethod
     def declared_addresses() -> dict[str, str]:
-        """Return the settings that the shell gives: a supervised process must see the same addresses as the CLI."""
+        """Return the settings of the shell, so that services use the same addresses as the CLI."""
         names = (name.upper() for name in Settings.model_fields)
         return {name: os.environ[name] for name in names if name in os.environ}
 
     def argv(self, command: tuple[str, ...]) -> list[str]:
-        """Return a rendered argument list; an argument that renders to nothing is left out."""
+        """Return the rendered argument list without arguments that render to nothing."""
         return [*self.prefix, *(item for item in map(self.render, command) if item)]
+
+
+def _sized(normal: str, light: str) -> str:
+    """Return one of two values by the size of the installation (`TICKHOUSE_SIZE`)."""
+    return light if is_light() else normal
 
 
 def logs_dir() -> Path:
@@ -120,39 +127,43 @@ def logs_dir() -> Path:
     return home() / "logs"
 
 
-def inherited() -> dict[str, str]:
+def inherited_environment() -> dict[str, str]:
     """Return the part of the shell's environment that services inherit."""
     chosen = {
         name: value
         for name, value in os.environ.items()
         if name in _INHERITED or name.upper().startswith(_INHERITED_PREFIXES)
     }
-    # Our own programs first (airflow, spark-submit), whether or not the shell activated the environment.
+    # The programs of our virtual environment (airflow, spark-submit) come first, whether or not the
+    # shell activated it.
     path = f"{Path(sys.prefix) / 'bin'}:{chosen.get('PATH', os.defpath)}"
-    return {"LANG": "C.UTF-8", **chosen, "PATH": path, "TICKHOUSE_HOME": str(home()), "TZ": "UTC"}
+    # Symbols may contain letters of any script. With LC_ALL=C, Java 17 would write each as a
+    # question mark.
+    utf8 = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+    return {**chosen, **utf8, "PATH": path, "TICKHOUSE_HOME": str(home()), "TZ": "UTC"}
 
 
-def call(location: str, context: ServiceContext) -> object:
-    """Call a hook given as `module:function` and return what it returns.
+def call_hook(location: str, context: ServiceContext) -> object:
+    """Call a hook given as `module:function` and return its result.
 
     Raises:
         ConfigurationError: There is no such function.
     """
     module, _, function = location.partition(":")
     try:
-        found = getattr(import_module(module), function)
+        hook = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"{context.service.name}: no step {location!r}: {error}.") from error
-    result: object = found(context)
+        raise ConfigurationError(f"{context.service.name}: no hook {location!r}: {error}.") from error
+    result: object = hook(context)
     return result
 
 
 def _jvm() -> str:
-    return str(java())
+    return str(java_program())
 
 
 def _java_home() -> str:
-    return str(java().resolve().parent.parent)
+    return str(java_program().resolve().parent.parent)
 
 
 _ENVIRONMENT = jinja2.Environment(

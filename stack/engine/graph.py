@@ -1,4 +1,4 @@
-"""Which services a request means, and in which order they start and stop."""
+"""Select services by profile or name, and order their start and stop."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from common.errors import ConfigurationError
 from stack.engine.model import Service
-from tickhouse.errors import ConfigurationError
 
-# `full` is every profile; it is not written into each service.
+# `full` means every service, so the definitions do not list it.
 FULL = "full"
 
-# What these add is of use on top of the core only: they bring it.
+# Profiles that are useful only together with the core; selecting one selects the core as well.
 CORE = "core"
 ON_CORE = ("sinks",)
 
-# Starting is mostly CPU (JVM class loading): one more than the cores keeps them busy while probes wait.
+# A start is mostly CPU work (JVM class loading). One more start than cores keeps all cores busy
+# while a probe waits.
 PARALLEL_STARTS = max(2, os.cpu_count() or 1) + 1
 
 
@@ -34,7 +35,7 @@ def in_profile(catalog: Mapping[str, Service], profile: str) -> list[str]:
         ConfigurationError: No service has that profile; the message lists the known ones.
     """
     if profile not in profiles(catalog):
-        raise ConfigurationError(f"Expected a profile of {profiles(catalog)}, was {profile!r}.")
+        raise ConfigurationError(f"There is no profile {profile!r}; the profiles are {profiles(catalog)}.")
     wanted = {profile, CORE} if profile in ON_CORE else {profile}
     return [name for name, service in catalog.items() if profile == FULL or wanted.intersection(service.profiles)]
 
@@ -47,17 +48,17 @@ def closure(
     Args:
         catalog: Every service, by name.
         names: The services asked for.
-        settings: Decides `depends_when`; without any, those are left out.
+        settings: Decides `depends_when`; None leaves those dependencies out.
 
     Raises:
-        ConfigurationError: A name is unknown, or the dependencies run in a circle.
+        ConfigurationError: A name is unknown, or the dependencies form a circle.
     """
     graph: dict[str, tuple[str, ...]] = {}
     queue = list(names)
     while queue:
         name = queue.pop()
         if name not in catalog:
-            raise ConfigurationError(f"Expected a service of {sorted(catalog)}, was {name!r}.")
+            raise ConfigurationError(f"There is no service {name!r}; the services are {sorted(catalog)}.")
         if name not in graph:
             graph[name] = catalog[name].needed(settings) if settings else catalog[name].depends_on
             queue.extend(graph[name])
@@ -66,10 +67,10 @@ def closure(
 
 
 def start_order(graph: Mapping[str, Collection[str]]) -> list[str]:
-    """Return the services, dependencies first, names in a stable order.
+    """Return the services, dependencies first, in an order that is the same every time.
 
     Raises:
-        ConfigurationError: The dependencies run in a circle.
+        ConfigurationError: The dependencies form a circle.
     """
     sorter = graphlib.TopologicalSorter({name: sorted(graph[name]) for name in sorted(graph)})
     try:
@@ -79,22 +80,27 @@ def start_order(graph: Mapping[str, Collection[str]]) -> list[str]:
 
 
 def reverse(graph: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
-    """Return the graph turned round, so that dependants come before what they depend on."""
-    turned: dict[str, list[str]] = {name: [] for name in graph}
+    """Return the graph with every edge reversed, so that dependants come first."""
+    reversed_graph: dict[str, list[str]] = {name: [] for name in graph}
     for name, needed in graph.items():
         for dependency in needed:
-            turned[dependency].append(name)
-    return turned
+            reversed_graph[dependency].append(name)
+    return reversed_graph
 
 
 def stop_graph(catalog: Mapping[str, Service]) -> dict[str, list[str]]:
-    """Return the graph to stop everything by: a service after all that depend on it or use it."""
-    return reverse({name: [one for one in _used(service) if one in catalog] for name, service in catalog.items()})
+    """Return the stop graph: a service stops after all services that depend on it or use it."""
+    used = {name: _used_services(service) for name, service in catalog.items()}
+    return reverse({name: [other for other in others if other in catalog] for name, others in used.items()})
 
 
-def _used(service: Service) -> list[str]:
-    sometimes = (services for by in service.depends_when.values() for services in by.values())
-    return [*service.depends_on, *service.stops_before, *(one for services in sometimes for one in services)]
+def _used_services(service: Service) -> list[str]:
+    """Return every service that this one may need, with any settings."""
+    used = [*service.depends_on, *service.stops_before]
+    for services_by_value in service.depends_when.values():
+        for services in services_by_value.values():
+            used.extend(services)
+    return used
 
 
 def run_in_order(
@@ -102,10 +108,10 @@ def run_in_order(
     work: Callable[[str, threading.Event], None],
     parallel: int = PARALLEL_STARTS,
 ) -> None:
-    """Call `work(name, cancelled)` for every node, in parallel where the graph allows.
+    """Call `work(name, cancelled)` for every node, in parallel where the graph allows it.
 
-    At the first failure nothing new is begun, `cancelled` is set so that running work can end early, and the
-    failure is raised once all have ended.
+    After the first failure no new work begins, and `cancelled` is set so that running work can end
+    early. The failure is raised when all work has ended.
     """
     sorter = graphlib.TopologicalSorter(graph)
     sorter.prepare()
@@ -115,18 +121,18 @@ def run_in_order(
         running: dict[Future[None], str] = {}
         while failure is None and sorter.is_active():
             running |= {pool.submit(work, name, cancelled): name for name in sorter.get_ready()}
-            failure = _await_one(running, sorter, cancelled)
+            failure = _wait_for_one(running, sorter, cancelled)
         cancelled.set()
     if failure is not None:
         raise failure
 
 
-def _await_one(
+def _wait_for_one(
     running: dict[Future[None], str], sorter: graphlib.TopologicalSorter[str], cancelled: threading.Event
 ) -> BaseException | None:
     try:
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
-    except BaseException:  # Ctrl-C while waiting: let the workers see it, or the pool would wait for them
+    except BaseException:  # Ctrl-C: cancel the workers, otherwise the pool would wait for them
         cancelled.set()
         raise
     for future in ended:

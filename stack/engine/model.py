@@ -1,4 +1,4 @@
-"""What a service is: the typed form of `stack/<service>/service.yaml`."""
+"""The typed form of a service definition, `stack/<service>/service.yaml`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,37 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tickhouse.errors import ConfigurationError
+from common.errors import ConfigurationError
+from common.settings import REPO
 
-READY_TIMEOUT_S = 180.0
+# Holds one folder per service.
+STACK = REPO / "stack"
+
+# Ten times the start of the slowest server on an idle machine with two cores.
+READY_TIMEOUT_S = 300.0
 
 
-class _Strict(BaseModel):
+class _DefinitionPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Fetch(_Strict):
-    """What must be in the cache before the service starts; each value is usable in templates as `fetched.<name>`.
+class Fetch(_DefinitionPart):
+    """What must be in the cache before the service starts.
 
-    `poms`: name to pom (repository path), resolved to one folder of jars. `archives`: name to Maven coordinates
-    of a tar.gz, unpacked. `wheels`: name to `module:path/inside` of an installed wheel. `built`: name to
-    `module:function`, which takes the progress callback, makes what is missing in the cache and returns its path.
-    `go`: name to Go module `path@version`, built at the first start of the service (`make setup` leaves it).
+    Each field maps a name to a source; templates use the fetched path as `fetched.<name>`.
+
+    Args:
+        poms: A pom (repository path); its jars are in one folder.
+        archives: Maven coordinates of a tar.gz or zip, which is unpacked.
+        wheels: `module:path/inside` of an installed wheel.
+        built: `module:function`; it takes the progress callback, fills the cache where something is
+            missing, and returns the path.
+        go: A Go module `path@version`, built at the first start of the service and not by
+            `make setup`.
+        debian: A file of pinned Debian packages (repository path), unpacked at the first start of
+            the service and not by `make setup`.
+        source: A folder of the repository that `stack.engine.source_build` builds; `make setup`
+            starts the build in the background.
     """
 
     poms: dict[str, str] = {}
@@ -31,20 +46,30 @@ class Fetch(_Strict):
     wheels: dict[str, str] = {}
     built: dict[str, str] = {}
     go: dict[str, str] = {}
+    debian: dict[str, str] = {}
+    source: dict[str, str] = {}
 
 
-class ConfigFile(_Strict):
-    """One Jinja2 template and where it is written, mode 0600: it may hold a password."""
+class ConfigFile(_DefinitionPart):
+    """One Jinja2 template and its target path.
+
+    Written with mode 0600, because it may hold a password.
+    """
 
     template: str
     target: str
 
 
-class Ready(_Strict):
-    """How readiness is seen; exactly one of the four is given.
+class Ready(_DefinitionPart):
+    """The readiness probe; exactly one of `tcp`, `http`, `command` and `call` is given.
 
-    `tcp`: a port opens. `http`: a URL answers with one of `status`. `command`: exits with 0.
-    `call`: `module:function` taking the service context returns true.
+    Args:
+        tcp: `host:port` that accepts connections.
+        http: A URL that responds with one of `status`.
+        status: The HTTP status codes that count as ready.
+        command: A command that exits with 0.
+        call: `module:function` that takes the service context and returns true.
+        timeout_s: How long a start may take.
     """
 
     tcp: str | None = None
@@ -62,10 +87,10 @@ class Ready(_Strict):
         return self
 
 
-class Stop(_Strict):
-    """The signal that stops the service and the seconds it gets before KILL.
+class Stop(_DefinitionPart):
+    """The signal that stops the service, and the seconds until SIGKILL.
 
-    `first` names the programs that stop before the others: to end well they need them.
+    `first` names programs that stop before the others, because they need the others to end cleanly.
     """
 
     signal: Literal["TERM", "INT", "QUIT"] = "TERM"
@@ -73,10 +98,11 @@ class Stop(_Strict):
     first: tuple[str, ...] = ()
 
 
-class Setup(_Strict):
-    """Idempotent `module:function` steps, each taking the service context.
+class Setup(_DefinitionPart):
+    """Idempotent `module:function` hooks, each taking the service context.
 
-    `before_start` and `after_ready` run only for a service that we start; `provision` also for an external one.
+    `before_start` and `after_ready` run only for a service that we start; `provision` runs for an
+    external one as well.
     """
 
     before_start: tuple[str, ...] = ()
@@ -84,20 +110,22 @@ class Setup(_Strict):
     provision: tuple[str, ...] = ()
 
 
-class Program(_Strict):
+class ProgramDefinition(_DefinitionPart):
     """One supervised process: argument list and additional environment, both Jinja2 templates."""
 
     command: tuple[str, ...]
     env: dict[str, str] = {}
 
 
-class Service(_Strict):
+class Service(_DefinitionPart):
     """One service: how it is fetched, configured, started, probed and stopped.
 
-    `depends_on` orders start and stop. `stops_before` orders only the stop: services that its work uses, though it
-    starts without them. `depends_when`: setting to value to the services needed with that value only.
-    `external_setting` names the settings field that, when given from outside, means that the service is probed and
-    not started.
+    Args:
+        depends_on: Services that start before and stop after this one.
+        stops_before: Services that this one uses but does not need to start; they stop after it.
+        depends_when: Setting to value to the services that are needed with that value only.
+        external_setting: A settings field. When it is set from outside, the service is only probed.
+        is_unprivileged: The server refuses to run as root.
     """
 
     name: str
@@ -110,7 +138,7 @@ class Service(_Strict):
     fetch: Fetch = Fetch()
     files: tuple[ConfigFile, ...] = ()
     command: tuple[str, ...] | None = None
-    programs: dict[str, Program] = {}
+    programs: dict[str, ProgramDefinition] = {}
     env: dict[str, str] = {}
     ports: tuple[str, ...] = ()
     ready: Ready
@@ -131,10 +159,10 @@ class Service(_Strict):
         chosen = [by.get(str(getattr(settings, name)), ()) for name, by in self.depends_when.items()]
         return (*self.depends_on, *(service for services in chosen for service in services))
 
-    def all_programs(self) -> dict[str, Program]:
+    def all_programs(self) -> dict[str, ProgramDefinition]:
         """Return program by name; a service with one `command` has one program of its own name."""
         if self.command is not None:
-            return {self.name: Program(command=self.command)}
+            return {self.name: ProgramDefinition(command=self.command)}
         return self.programs
 
 

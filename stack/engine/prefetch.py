@@ -1,6 +1,7 @@
-"""Fetch what all services and Spark need, before anything is started: `python -m stack.engine.prefetch`.
+"""Fetch everything that the services and Spark need: `python -m stack.engine.prefetch`.
 
-Standard output: one cache folder a line, for `stack/setup.py` to record. Progress goes to standard error.
+It prints one cache folder per line to standard output, for `stack/setup.py` to record, and its
+progress to standard error.
 """
 
 from __future__ import annotations
@@ -8,19 +9,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from common.errors import TickhouseError
+from common.settings import REPO, cache_dir
+from stack.engine.debian_packages import package_folder
 from stack.engine.fetch import fetch, jar_dir
-from stack.engine.gobuild import target_of
 from stack.engine.lifecycle import catalog
-from stack.engine.model import Fetch
-from tickhouse.errors import TickhouseError
-from tickhouse.settings import REPO, cache_dir
+from stack.engine.model import Fetch, Service
+from stack.engine.npm_packages import npm_folder, npm_packages
 
-# Jars of parts that are not services: they ask for them with `jar_dir`.
+# Poms of parts that are not services; these call `jar_dir` themselves.
 OTHER_POMS = (REPO / "spark" / "jars" / "pom.xml", REPO / "spark" / "s3a" / "pom.xml")
 
 
-class _Progress:
-    """One line a thing, counting the files that Maven brings; redrawn in place on a terminal."""
+class _ProgressLine:
+    """One line per service with the number of downloaded files; redrawn in place on a terminal."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -28,7 +30,7 @@ class _Progress:
         self._is_terminal = sys.stderr.isatty()
 
     def __call__(self, line: str) -> None:
-        """Take one line of Maven's."""
+        """Read one line of Maven's output."""
         if line.startswith(("Downloaded from", "[INFO] Downloaded from")):
             self._files += 1
             if self._is_terminal:
@@ -37,7 +39,8 @@ class _Progress:
     def end(self) -> None:
         """Write the closing line."""
         start = "\r" if self._is_terminal else ""
-        sys.stderr.write(f"{start}  {self._name}: {f'{self._files} files fetched' if self._files else 'there'}\n")
+        result = f"{self._files} files fetched" if self._files else "already there"
+        sys.stderr.write(f"{start}  {self._name}: {result}\n")
 
 
 def main() -> int:
@@ -45,21 +48,48 @@ def main() -> int:
     folders: set[Path] = set()
     try:
         for service in catalog().values():
-            # A Go build takes minutes, and a Go that nothing else needs: its service does it at its first start.
-            if service.fetch == Fetch() or not all(target_of(one).is_dir() for one in service.fetch.go.values()):
+            if service.fetch == Fetch() or _is_built(service) or _needs_packages(service):
                 continue
-            progress = _Progress(service.name)
+            progress = _ProgressLine(service.name)
             folders |= set(fetch(service, progress).values())
             progress.end()
         for pom in OTHER_POMS:
-            progress = _Progress(str(pom.parent.relative_to(REPO)))
+            progress = _ProgressLine(str(pom.parent.relative_to(REPO)))
             folders.add(jar_dir(pom, progress))
             progress.end()
     except TickhouseError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    folders.add(_chart_library())
     sys.stdout.writelines(f"{folder}\n" for folder in sorted(folders) if folder.is_relative_to(cache_dir()))
     return 0
+
+
+def _chart_library() -> Path:
+    """Fetch the chart of the live page, and return its folder.
+
+    Without it the page says why, and all else works. The folder is recorded all the same, so that
+    the next `make setup` tries again.
+    """
+    try:
+        return npm_folder("lightweight-charts")
+    except TickhouseError as error:
+        sys.stderr.write(f"  live page: {error}\n")
+        return npm_packages()["lightweight-charts"].folder
+
+
+def _is_built(service: Service) -> bool:
+    """Return whether the service is built from source.
+
+    That takes minutes and needs Go. It happens in the background (`source_build`), or at the
+    service's first start (`go_build`).
+    """
+    return bool(service.fetch.go or service.fetch.source)
+
+
+def _needs_packages(service: Service) -> bool:
+    """Return whether Debian packages must still be unpacked; only some machines can."""
+    return not all(package_folder(REPO / pins).is_dir() for pins in service.fetch.debian.values())
 
 
 if __name__ == "__main__":

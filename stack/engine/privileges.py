@@ -1,4 +1,4 @@
-"""Run a server that refuses root (PostgreSQL, Elasticsearch) when we are root."""
+"""Run servers that refuse to run as root (PostgreSQL, Elasticsearch) when we are root."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import pwd
 import subprocess
 from pathlib import Path
 
-from tickhouse.errors import PrerequisiteMissing
+from common.errors import PrerequisiteMissing
 
 ROOT = 0
 
-# The namespace maps our root to 1000 and back: inside nobody is root, outside every file stays root's.
+# The user namespace maps root to user 1000: inside it the server is not root, outside it every file
+# still belongs to root.
 UNSHARE = ("/usr/bin/unshare", "--user", "--map-user=1000", "--map-group=1000")
 SETPRIV = ("/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 
 
 def unprivileged_prefix(binary: Path, data: Path) -> tuple[str, ...]:
-    """Make `data` and return the command prefix under which `binary` may run and write there, not as root.
+    """Make `data` and return the prefix with which `binary` runs without root and can write there.
 
     Raises:
-        PrerequisiteMissing: There is no way; the message names the remedy.
+        PrerequisiteMissing: No prefix works; the message names what to change.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     prefix = choose_prefix(binary, data)
@@ -30,32 +31,32 @@ def unprivileged_prefix(binary: Path, data: Path) -> tuple[str, ...]:
 
 
 def choose_prefix(binary: Path, data: Path) -> tuple[str, ...]:
-    """Find out, changing nothing, which prefix works; empty when we are not root.
+    """Return the prefix that works, without changing anything; empty when we are not root.
 
-    A user namespace comes first, because it changes no owner; a data folder that an earlier start gave to
-    `nobody` stays with setpriv.
+    A user namespace is preferred, because it changes no file owner. A data folder that an earlier
+    start gave to `nobody` needs setpriv again.
 
     Raises:
-        PrerequisiteMissing: There is no way; the message names the remedy.
+        PrerequisiteMissing: No prefix works; the message names what to change.
     """
     if os.geteuid() != ROOT:
         return ()
-    folder = existing(data)
+    folder = nearest_existing(data)
     if folder.stat().st_uid == ROOT and _works(UNSHARE, binary, folder):
         return UNSHARE
-    if _works(SETPRIV, binary, existing(data.parent), mode="-x"):
+    if _works(SETPRIV, binary, nearest_existing(data.parent), mode="-x"):
         return SETPRIV
     raise PrerequisiteMissing(
-        f"{binary.name} refuses to run as root, user namespaces are switched off here, "
+        f"{binary.name} refuses to run as root, user namespaces are disabled on this machine, "
         f"and the user nobody cannot enter {binary.parent} or {data.parent}.",
         safe="Nothing was started.",
         next_command="run as an ordinary user, or clone to a folder that everybody may enter (chmod a+x)",
     )
 
 
-def existing(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists."""
-    return folder if folder.exists() else existing(folder.parent)
+def nearest_existing(folder: Path) -> Path:
+    """Return the folder, or its nearest parent that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _works(prefix: tuple[str, ...], binary: Path, folder: Path, mode: str = "-w") -> bool:

@@ -1,1 +1,1 @@
-"""The local Binance look-alike: a seeded market, or a recorded capture, behind Binance's WebSocket and REST surface."""
+"""How the local exchange is started; the exchange itself is in standins/exchange."""

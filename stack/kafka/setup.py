@@ -1,4 +1,4 @@
-"""Kafka: format the storage once, know when the broker answers, make the topics of `schemas/topics.yaml`."""
+"""Hooks of Kafka: format the storage, readiness, the topics of `schemas/topics.yaml`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from common.errors import ConfigurationError, ServiceNotReady
+from common.settings import REPO
 from stack.engine.context import ServiceContext
-from stack.engine.fetch import java
-from tickhouse.errors import ConfigurationError, ServiceNotReady
-from tickhouse.settings import REPO
+from stack.engine.fetch import java_program
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -23,12 +23,12 @@ TOPICS_FILE = REPO / "schemas" / "topics.yaml"
 ADMIN_S = 30.0
 PROBE_S = 3.0
 
-# Kafka's short-lived tools: no second compiler, no parallel collector.
+# For Kafka's short-lived tools: no C2 compiler and no parallel garbage collector.
 TOOL_FLAGS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 
 
 def format_storage(context: ServiceContext) -> None:
-    """Write the cluster id into an empty log folder; a formatted one is left as it is.
+    """Write the cluster id into an empty log folder; a formatted folder is not changed.
 
     Raises:
         ServiceNotReady: The tool failed; the message holds its output.
@@ -36,32 +36,33 @@ def format_storage(context: ServiceContext) -> None:
     if (context.data / "log" / "meta.properties").exists():
         return
     conf = context.conf / "server.properties"
-    # A Kafka cluster id is a UUID in URL-safe base64; made here, because asking the tool starts another JVM.
+    # A Kafka cluster id is a UUID in URL-safe base64. We generate it here, because Kafka's tool for
+    # it would start another JVM.
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").lstrip("-")
     tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(conf)]
     run_tool(context, tool)
 
 
 def run_tool(context: ServiceContext, arguments: list[str]) -> None:
-    """Run one of Kafka's command line classes on the broker's classpath.
+    """Run one of Kafka's command line classes with the broker's class path.
 
     Raises:
         ServiceNotReady: It failed; the message holds its output.
     """
-    command = [str(java()), *TOOL_FLAGS, "-cp", f"{context.fetched['libs']}/*", *arguments]
+    command = [str(java_program()), *TOOL_FLAGS, "-cp", f"{context.fetched['libs']}/*", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=context.env())
     if done.returncode != 0:
         raise ServiceNotReady(f"{arguments[0]} failed: {done.stdout}{done.stderr}", next_command="tickhouse doctor")
 
 
-def answers(context: ServiceContext) -> bool:
-    """Return whether the broker answers a metadata request."""
+def is_ready(context: ServiceContext) -> bool:
+    """Return whether the broker responds to a metadata request."""
     from confluent_kafka import KafkaException
 
-    from stack.engine.probe import tcp_answers
+    from stack.engine.probe import accepts_connections
 
     address = context.settings.kafka_bootstrap_servers
-    if not tcp_answers(address.split(",")[0]):  # a client on a closed port logs and waits
+    if not accepts_connections(address.split(",")[0]):  # on a closed port a client logs errors and waits
         return False
     try:
         return bool(admin(address).list_topics(timeout=PROBE_S).brokers)
@@ -70,11 +71,12 @@ def answers(context: ServiceContext) -> bool:
 
 
 def create_topics(context: ServiceContext) -> None:
-    """Make the topics that are missing and bring the settings of the others in line with the file.
+    """Create the missing topics and apply the settings of the file to the others.
 
     Raises:
-        ConfigurationError: A topic exists with another number of partitions: keys would move between them.
-        ServiceNotReady: The broker refused.
+        ConfigurationError: A topic exists with another number of partitions. Changing it would move
+            keys between partitions.
+        ServiceNotReady: The broker refused a change.
     """
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # re-exported without __all__
@@ -93,7 +95,7 @@ def create_topics(context: ServiceContext) -> None:
             future.result()
         _apply_config(client, {name: wanted[name].get("config", {}) for name in wanted if name in present})
     except KafkaException as error:
-        message = f"Kafka did not make the topics: {error}."
+        message = f"Kafka did not create the topics: {error}."
         raise ServiceNotReady(message, next_command="tickhouse logs kafka") from error
 
 
@@ -103,7 +105,7 @@ def _refuse_other_partitions(wanted: dict[str, dict[str, Any]], present: dict[st
             raise ConfigurationError(
                 f"Topic {name}: expected {topic['partitions']} partitions, was {present[name]}.",
                 safe="Nothing was changed.",
-                next_command="set the number in schemas/topics.yaml back",
+                next_command="restore the number in schemas/topics.yaml",
             )
 
 
@@ -135,5 +137,5 @@ def admin(address: str) -> AdminClient:
     """Return an admin client; it connects at its first request."""
     from confluent_kafka.admin import AdminClient
 
-    # A client of its own logger: librdkafka else writes "connection refused" to standard error.
+    # With a logger of its own, librdkafka does not write "connection refused" to standard error.
     return AdminClient({"bootstrap.servers": address, "log_level": 0}, logger=logging.getLogger("tickhouse.kafka"))

@@ -1,1 +1,1 @@
-"""MinIO: an S3 store, the block store of the lake."""
+"""How MinIO is started; it can be the block store of the lake."""

@@ -1,37 +1,30 @@
-"""The bucket for the lake's blocks."""
+"""Hook of MinIO: create the bucket for the lake's blocks."""
 
 from __future__ import annotations
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common.clients.s3 import s3_client
+from common.errors import StoreUnavailable
 from stack.engine.context import ServiceContext
-from tickhouse.errors import StoreUnavailable
 
 
 def create_bucket(context: ServiceContext) -> None:
-    """Make the bucket of the lake's blocks unless it is there.
+    """Create the bucket of the lake's blocks if it is missing.
 
     Raises:
-        StoreUnavailable: The store does not answer or refuses the keys.
+        StoreUnavailable: The store does not respond or refuses the keys.
     """
     settings = context.settings
-    client = boto3.client(
-        "s3",
-        endpoint_url=settings.minio_url,
-        aws_access_key_id=settings.minio_root_user.get_secret_value(),
-        aws_secret_access_key=settings.minio_root_password.get_secret_value(),
-        region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}, connect_timeout=5, retries={"mode": "standard"}),
-    )
+    user = settings.minio_root_user.get_secret_value()
+    client = s3_client(settings.minio_url, user, settings.minio_root_password.get_secret_value())
     try:
         client.create_bucket(Bucket=settings.lake_bucket)
     except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
         return
     except (BotoCoreError, ClientError) as error:
         raise StoreUnavailable(
-            f"The S3 store at {settings.minio_url} did not make bucket {settings.lake_bucket}: {error}.",
+            f"The S3 store at {settings.minio_url} did not create bucket {settings.lake_bucket}: {error}.",
             safe="Nothing was written.",
             next_command="tickhouse status",
         ) from error

@@ -17,11 +17,11 @@ import org.h2.mvstore.MVMap;
 import org.h2.mvstore.MVStore;
 
 /**
- * The H2 backend, committed before each answer and at no other moment, with {@link Keys} in its indexes.
+ * The H2 backend, committed only before each response, with {@link Keys} in its indexes.
  *
- * <p>A document and its index entry are two maps. A commit between the two, by the store's own timer or for a neighbour's
- * message, would outlive kill -9 as a document that nobody finds and nobody can write again. So the timer is off, and
- * messages that write go one after the other.
+ * <p>A document and its index entry are in two maps. A commit between the two writes, by the store's timer or for another
+ * message, would leave after kill -9 a document that cannot be found and cannot be written again. So the timer is off, and
+ * messages that write run one after the other.
  */
 final class Durable extends H2Backend {
   private static final Set<String> READS =
@@ -48,10 +48,10 @@ final class Durable extends H2Backend {
   }
 
   private Document committed(Supplier<Document> work) {
-    synchronized (writing) { // of one thread again and again: a message is handled as a command
-      Document answer = work.get();
+    synchronized (writing) { // reentrant: a message is handled as a command by the same thread
+      Document response = work.get();
       commit();
-      return answer;
+      return response;
     }
   }
 
@@ -59,7 +59,7 @@ final class Durable extends H2Backend {
   protected MongoDatabase openOrCreateDatabase(String name) {
     MVStore store = getMvStore();
     CursorRegistry cursors = getCursorRegistry();
-    // A map keeps the type with which it was opened first, so ours come before the database opens what there is.
+    // A map keeps the type with which it was first opened, so we open ours before the database opens its maps.
     store.getMapNames().stream().filter(map -> isOurs(name, map)).forEach(map -> open(store, map));
     return new H2Database(name, store, cursors) {
       @Override

@@ -8,8 +8,8 @@ import org.h2.mvstore.type.ObjectDataType;
 import org.h2.mvstore.type.StringDataType;
 
 /**
- * Index keys, compared as they are. The backend's own type serializes both sides for each comparison, a dozen times a write:
- * with 100,000 documents that was four fifths of the server's time.
+ * Index keys that are compared directly. The backend's type serializes both keys for each comparison, a dozen times per
+ * write; with 100,000 documents that took four fifths of the server's time.
  */
 final class Keys extends BasicDataType<KeyValue> {
   private static final byte TEXT = 0;

@@ -14,8 +14,8 @@ import java.util.stream.Stream;
 import org.h2.mvstore.MVMap;
 
 /**
- * A collection that is read from end to end batch by batch, and of which the first few by an order are found without
- * gathering all: the backend's own holds whatever a query finds.
+ * A collection that is scanned in batches, and that finds the first documents by an order without holding all of them. The
+ * backend's collection holds everything that a query finds.
  */
 final class Scanned extends H2Collection {
   private final MVMap<Object, Document> documents;
@@ -52,7 +52,7 @@ final class Scanned extends H2Collection {
     return new QueryResult(first, scan);
   }
 
-  /** Return the first documents by an order, holding no more than these. */
+  /** Return the first documents by an order; hold only that many in memory. */
   private Stream<Document> first(Document order, int limit) {
     PriorityQueue<Document> last = new PriorityQueue<>(new DocumentComparator(order).reversed());
     for (Document document : documents.values()) {
@@ -68,7 +68,7 @@ final class Scanned extends H2Collection {
     return document == null || document.isEmpty();
   }
 
-  /** Goes on behind the last key it gave, so that it holds no old version of the map. */
+  /** Continues after the last key that it returned, so that it holds no old version of the map. */
   private final class Scan extends AbstractCursor {
     private Object last;
 

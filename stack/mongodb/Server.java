@@ -6,11 +6,11 @@ import java.util.List;
 /**
  * A MongoDB-compatible server on an H2 file. Arguments: host, port, file.
  *
- * <p>What it answers to is on the file: H2 is committed after every message, because a Connect sink takes an answer for a
- * promise and would not send again what a killed server had only in memory.
+ * <p>A confirmed write is in the file: H2 is committed after every message, because a Connect sink does not send a
+ * confirmed record again when the server is killed.
  */
 public final class Server {
-  /** Drivers of today ask for wire version 9 (MongoDB 4.4) or later; the server's own list ends at 8. */
+  /** Current drivers need wire version 9 (MongoDB 4.4) or later; the server's own list ends at 8. */
   private record Version() implements MongoVersion {
     @Override
     public List<Integer> getVersionArray() {

@@ -1,4 +1,4 @@
-"""The MongoDB-compatible server: its classes, readiness, the indexes of `connectors/mongodb/indexes.yaml`."""
+"""Hooks of the MongoDB-compatible server: classes, readiness, indexes."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ from pathlib import Path
 
 import yaml
 
+from common.clients.mongodb import connected
+from common.errors import StoreUnavailable
+from common.settings import REPO
 from stack.engine.context import ServiceContext
-from stack.engine.fetch import Progress, class_dir, jar_dir
-from tickhouse.errors import StoreUnavailable
-from tickhouse.settings import REPO
-from tickhouse.stores.mongodb import connected
+from stack.engine.fetch import class_dir, jar_dir
+from stack.engine.progress import LineReporter
 
 HERE = REPO / "stack" / "mongodb"
 INDEXES = REPO / "connectors" / "mongodb" / "indexes.yaml"
 
 
-def classes(progress: Progress) -> Path:
+def classes(progress: LineReporter) -> Path:
     """Return the folder of the server's compiled classes."""
     return class_dir(sorted(HERE.glob("*.java")), jar_dir(HERE / "pom.xml", progress))
 
 
-def answers(context: ServiceContext) -> bool:
-    """Return whether the server answers a ping."""
+def is_ready(context: ServiceContext) -> bool:
+    """Return whether the server can read; after a full disk it still responds to a ping."""
     try:
         with connected(context.settings) as database:
-            return bool(database.command("ping")["ok"])
+            database["trades"].find_one()
+            return True
     except StoreUnavailable:
         return False
 
 
 def create_indexes(context: ServiceContext) -> None:
-    """Make the indexes that are missing.
+    """Create the missing indexes of `connectors/mongodb/indexes.yaml`.
 
     Raises:
-        StoreUnavailable: The server does not answer.
+        StoreUnavailable: The server does not respond.
     """
     wanted: dict[str, list[dict[str, int]]] = yaml.safe_load(INDEXES.read_text())
     with connected(context.settings) as database:

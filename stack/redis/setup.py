@@ -1,4 +1,4 @@
-"""Redis: readiness."""
+"""Hook of Redis: readiness."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from stack.engine.context import ServiceContext
 PROBE_S = 3.0
 
 
-def answers(context: ServiceContext) -> bool:
-    """Return whether Redis answers PING with our password (it listens earlier, while it reads its file)."""
+def is_ready(context: ServiceContext) -> bool:
+    """Return whether Redis responds to PING; while it loads its file, its port is already open."""
     import redis
 
     with closing(redis.Redis.from_url(context.settings.redis_dsn(), socket_timeout=PROBE_S)) as client:

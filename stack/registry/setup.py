@@ -1,4 +1,4 @@
-"""Schema registry: the schemas of the repository are registered as soon as it answers."""
+"""Hook of the schema registry: register the schemas of the repository."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from stack.engine.context import ServiceContext
 
 
 def register_schemas(context: ServiceContext) -> None:
-    """Register every schema under its subject and set the compatibility; what is there already stays.
+    """Register every schema under its subject and set the compatibility; existing versions stay.
 
     Raises:
         SchemaIncompatible: A schema does not fit an earlier version.

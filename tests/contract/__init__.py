@@ -1,1 +1,1 @@
-"""Contract of the lake server: the same cases for the stand-in and, by LAKEFS_ENDPOINT, for real lakeFS."""
+"""The contract suite of lakeFS, for the stand-in or the real server (LAKEFS_ENDPOINT)."""

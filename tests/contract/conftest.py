@@ -1,8 +1,8 @@
 """The server under test and its clients.
 
-LAKEFS_ENDPOINT (with LAKEFS_ACCESS_KEY_ID and LAKEFS_SECRET_ACCESS_KEY) names a server to test, real lakeFS say;
-without it the suite starts the stand-in on a free port. Cases that must kill or restart the server are skipped for a
-named one, and say so.
+LAKEFS_ENDPOINT (with LAKEFS_ACCESS_KEY_ID and LAKEFS_SECRET_ACCESS_KEY) names a server to test,
+real lakeFS say; without it the suite starts the stand-in on a free port. Cases that must kill or
+restart the server are skipped for a named one, and say so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from botocore.config import Config
 from lakefs.client import Client
 
-from tests.contract.server import Endpoint, StandIn
+from tests.contract.server import Endpoint, StandInProcess
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,17 +36,17 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         keys = os.environ["LAKEFS_ACCESS_KEY_ID"], os.environ["LAKEFS_SECRET_ACCESS_KEY"]
         yield Endpoint(url.rstrip("/"), *keys, is_standin=False)
         return
-    server = StandIn(tmp_path_factory.mktemp("lakefs") / "data").start()
+    server = StandInProcess(tmp_path_factory.mktemp("lakefs") / "data").start()
     yield server.endpoint
     assert server.stop() == 0
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[StandIn]:
-    """A stand-in that the test may kill."""
+def own_server(tmp_path: Path) -> Iterator[StandInProcess]:
+    """Yield a stand-in that the test may kill."""
     if os.environ.get("LAKEFS_ENDPOINT"):
         pytest.skip("kills and restarts the server, which LAKEFS_ENDPOINT's owner would not like")
-    server = StandIn(tmp_path / "data").start()
+    server = StandInProcess(tmp_path / "data").start()
     yield server
     if server.process is not None:
         server.stop()

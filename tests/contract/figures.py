@@ -1,4 +1,4 @@
-"""Print the stand-in's figures: `python -m tests.contract.figures [objects]` (its own server, a temporary folder)."""
+"""Measure the stand-in on a server of its own: `python -m tests.contract.figures [objects]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import lakefs
 import psutil
 
 from tests.contract.conftest import make_client, make_s3
-from tests.contract.server import StandIn
+from tests.contract.server import StandInProcess
 
 MIB = 1 << 20
 
@@ -26,7 +26,7 @@ def timed(call: Callable[[], Any]) -> float:
     return time.monotonic() - start
 
 
-def measure(server: StandIn, count: int) -> dict[str, str]:
+def measure(server: StandInProcess, count: int) -> dict[str, str]:
     """Return the figures by name."""
     assert server.process is not None
     process = psutil.Process(server.process.pid)
@@ -65,10 +65,10 @@ def measure(server: StandIn, count: int) -> dict[str, str]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print the figures."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     with tempfile.TemporaryDirectory() as folder:
-        server = StandIn(Path(folder) / "data").start()
+        server = StandInProcess(Path(folder) / "data").start()
         try:
             for name, value in measure(server, count).items():
                 sys.stdout.write(f"{name:36} {value}\n")

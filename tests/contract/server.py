@@ -1,4 +1,4 @@
-"""Starting, killing and restarting a stand-in of one's own."""
+"""Start, kill and restart a stand-in for one test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.eventually import eventually
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCESS_KEY = "AKIAcontract"
@@ -23,7 +23,7 @@ SECRET_KEY = "contract/secret+key"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the server under test listens and with which keys."""
+    """The address and keys of the server under test."""
 
     url: str
     access_key: str
@@ -35,15 +35,9 @@ class Endpoint:
         return self.url.split("://", 1)[1].rstrip("/")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
-class StandIn:
-    """One stand-in process over one data folder; restarted on the same port."""
+class StandInProcess:
+    """One stand-in process on one data folder; a restart uses the same port."""
 
     data: Path
     port: int = field(default_factory=free_port)
@@ -55,14 +49,22 @@ class StandIn:
     def endpoint(self) -> Endpoint:
         return Endpoint(f"http://127.0.0.1:{self.port}", ACCESS_KEY, SECRET_KEY, is_standin=True)
 
-    def start(self) -> StandIn:
+    def start(self) -> StandInProcess:
         environment = {
             **os.environ,
             "LAKEFS_ACCESS_KEY_ID": ACCESS_KEY,
             "LAKEFS_SECRET_ACCESS_KEY": SECRET_KEY,
             **self.environment,
         }
-        command = [sys.executable, "-m", "stack.lakefs", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
+        command = [
+            sys.executable,
+            "-m",
+            "standins.lakefs",
+            "--listen",
+            f"127.0.0.1:{self.port}",
+            "--data",
+            str(self.data),
+        ]
         with (self.data.parent / f"{self.data.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *self.arguments], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
@@ -79,11 +81,11 @@ class StandIn:
             return False
 
     def kill(self) -> None:
-        """Kill -9, as a crash would."""
+        """Kill the process with SIGKILL, like a crash."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Ask to stop and return the exit code."""
+        """Send SIGTERM and return the exit code."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:
@@ -97,7 +99,7 @@ class StandIn:
 def call_api(
     endpoint: Endpoint, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
 ) -> tuple[int, Any, dict[str, str]]:
-    """Call the API without an SDK: (status, parsed JSON or bytes, headers)."""
+    """Call the API without an SDK; return (status, parsed JSON or bytes, headers)."""
     pair = base64.b64encode(f"{endpoint.access_key}:{endpoint.secret_key}".encode()).decode()
     sent = {"Authorization": f"Basic {pair}", "Content-Type": "application/json", **(headers or {})}
     connection = http.client.HTTPConnection(endpoint.address, timeout=30)

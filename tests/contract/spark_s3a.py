@@ -1,6 +1,7 @@
-"""What test_spark_s3a.py looks at: one Spark application over `s3a://`, its results as JSON on standard output.
+"""The Spark application of test_spark_s3a.py, which prints its results as JSON.
 
-python -m tests.contract.spark_s3a ENDPOINT REPOSITORY; keys in LAKEFS_ACCESS_KEY_ID and LAKEFS_SECRET_ACCESS_KEY.
+python -m tests.contract.spark_s3a ENDPOINT REPOSITORY; keys in LAKEFS_ACCESS_KEY_ID and
+LAKEFS_SECRET_ACCESS_KEY.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from common.settings import REPO
 from stack.engine.fetch import jar_dir
-from tickhouse.settings import REPO
 
 
 def session(endpoint: str) -> SparkSession:
@@ -28,7 +29,7 @@ def session(endpoint: str) -> SparkSession:
         "access.key": os.environ["LAKEFS_ACCESS_KEY_ID"],
         "secret.key": os.environ["LAKEFS_SECRET_ACCESS_KEY"],
         "aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
-        # A refusal is an answer, not a reason to try for minutes.
+        # Do not retry errors for minutes.
         "attempts.maximum": "2",
         "retry.limit": "2",
     }
@@ -58,7 +59,7 @@ def counts(frame: DataFrame) -> dict[str, int]:
 
 
 def refused(call: Callable[[], Any]) -> str:
-    """Return the start of the error of a call; empty when it went through."""
+    """Return the start of the error of a call; empty when it succeeded."""
     try:
         call()
     except Exception as error:  # noqa: BLE001 - whatever Spark makes of it is the result
@@ -67,7 +68,7 @@ def refused(call: Callable[[], Any]) -> str:
 
 
 def main(endpoint: str, repository: str) -> None:
-    """Run it all."""
+    """Run all cases and print their results."""
     spark, root = session(endpoint), f"s3a://{repository}/main"
     table = f"{root}/silver/trades"
     results: dict[str, Any] = {}

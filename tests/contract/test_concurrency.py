@@ -1,4 +1,4 @@
-"""Several clients at once: no lost update, no torn view, one winner where there can be only one."""
+"""Concurrent clients: no lost update, no inconsistent view, one winner of exclusive operations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """Call again while the real server gives a simultaneous commit up; the stand-in lets one wait for the other."""
+    """Retry while the real server refuses a simultaneous commit.
+
+    The stand-in lets one commit wait for the other.
+    """
     for _ in range(20):
         try:
             return call()
@@ -51,7 +54,7 @@ def test_merges_into_one_branch(repo: lakefs.Repository, main: lakefs.Branch, en
 
 
 def test_commits_to_one_branch(repo: lakefs.Repository, main: lakefs.Branch, endpoint: Endpoint) -> None:
-    """Two clients write and commit one branch: each write is in exactly one commit's parent diff."""
+    """Two clients write to and commit one branch; each write is in exactly one commit."""
     rounds = 10
 
     def work(worker: int) -> list[str]:
@@ -62,7 +65,7 @@ def test_commits_to_one_branch(repo: lakefs.Repository, main: lakefs.Branch, end
             try:
                 ids.append(patiently(lambda: branch.commit(f"{worker} {number}").id))  # noqa: B023  # called here
             except BadRequestException:
-                # The other worker's commit took this write along.
+                # The commit of the other worker included this write.
                 continue
         return ids
 
@@ -76,7 +79,7 @@ def test_commits_to_one_branch(repo: lakefs.Repository, main: lakefs.Branch, end
 
 
 def test_writes_during_commits_are_never_lost(repo: lakefs.Repository, main: lakefs.Branch, endpoint: Endpoint) -> None:
-    """Overwrites of one key race with commits; what was answered last is what the branch shows."""
+    """Overwrites of one key race with commits; the branch shows the last confirmed write."""
     stop = threading.Event()
 
     def commit() -> None:

@@ -1,4 +1,4 @@
-"""Kill -9 in the middle of writes, commits and merges: what was answered is there, and nothing is torn."""
+"""Kill -9 during writes, commits and merges: confirmed changes survive, others leave no trace."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from lakefs.exceptions import LakeFSException
 from urllib3.exceptions import HTTPError
 
 from tests.contract.conftest import make_client, make_s3
-from tests.contract.server import ACCESS_KEY, REPOSITORY, SECRET_KEY, StandIn, free_port
+from tests.contract.server import ACCESS_KEY, REPOSITORY, SECRET_KEY, StandInProcess, free_port
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.faults
 
-# Uploads of these cases go through boto3: the SDK's writer leaks its temporary file when the server is gone.
+# Uploads here use boto3, because the writer of lakeFS's SDK leaks its temporary file when the
+# server is down.
 CUT = (LakeFSException, BotoCoreError, ClientError, HTTPError, OSError)
 
 
-def make_repo(server: StandIn, name: str = "lake") -> lakefs.Repository:
+def make_repo(server: StandInProcess, name: str = "lake") -> lakefs.Repository:
     return lakefs.Repository(name, client=make_client(server.endpoint)).create(f"local://{name}")
 
 
-def open_repo(server: StandIn, name: str = "lake") -> lakefs.Repository:
+def open_repo(server: StandInProcess, name: str = "lake") -> lakefs.Repository:
     return lakefs.Repository(name, client=make_client(server.endpoint))
 
 
@@ -40,7 +41,7 @@ def body_of(key: str) -> bytes:
     return key.encode() * 200
 
 
-def test_everything_survives_a_restart(own_server: StandIn) -> None:
+def test_everything_survives_a_restart(own_server: StandInProcess) -> None:
     repo = make_repo(own_server)
     main = repo.branch("main")
     main.object("committed").upload(b"1", metadata={"k": "v"})
@@ -63,7 +64,7 @@ def test_everything_survives_a_restart(own_server: StandIn) -> None:
     assert main.object("mp").reader().read() == b"part"
 
 
-def write_until_cut(server: StandIn, writer: int, answered: list[str]) -> None:
+def write_until_cut(server: StandInProcess, writer: int, answered: list[str]) -> None:
     s3 = make_s3(server.endpoint)
     for number in itertools.count():
         key = f"w{writer}/{number % 7}/{number:05d}"
@@ -75,7 +76,7 @@ def write_until_cut(server: StandIn, writer: int, answered: list[str]) -> None:
 
 
 @pytest.mark.parametrize("attempt", range(2))
-def test_kill_during_writes(own_server: StandIn, attempt: int) -> None:
+def test_kill_during_writes(own_server: StandInProcess, attempt: int) -> None:
     make_repo(own_server)
     answered: list[list[str]] = [[] for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
@@ -96,8 +97,8 @@ def test_kill_during_writes(own_server: StandIn, attempt: int) -> None:
     main.commit("after the crash")
 
 
-def commit_until_cut(server: StandIn, answered: list[str]) -> None:
-    """Write three files and commit them, again and again; every commit replaces `latest`."""
+def commit_until_cut(server: StandInProcess, answered: list[str]) -> None:
+    """Repeat: write three files and commit them; every commit replaces `latest`."""
     main, s3 = open_repo(server).branch("main"), make_s3(server.endpoint)
     for number in itertools.count():
         try:
@@ -110,7 +111,7 @@ def commit_until_cut(server: StandIn, answered: list[str]) -> None:
 
 
 @pytest.mark.parametrize("attempt", range(2))
-def test_kill_during_commits(own_server: StandIn, attempt: int) -> None:
+def test_kill_during_commits(own_server: StandInProcess, attempt: int) -> None:
     make_repo(own_server)
     answered: list[str] = []
     thread = threading.Thread(target=commit_until_cut, args=(own_server, answered))
@@ -135,7 +136,7 @@ def test_kill_during_commits(own_server: StandIn, attempt: int) -> None:
     main.commit("works again")
 
 
-def merge_until_cut(server: StandIn, answered: list[str]) -> None:
+def merge_until_cut(server: StandInProcess, answered: list[str]) -> None:
     repo, s3 = open_repo(server), make_s3(server.endpoint)
     for number in itertools.count():
         try:
@@ -148,7 +149,7 @@ def merge_until_cut(server: StandIn, answered: list[str]) -> None:
             return
 
 
-def test_kill_during_merges(own_server: StandIn) -> None:
+def test_kill_during_merges(own_server: StandInProcess) -> None:
     make_repo(own_server)
     answered: list[str] = []
     thread = threading.Thread(target=merge_until_cut, args=(own_server, answered))
@@ -167,7 +168,7 @@ def test_kill_during_merges(own_server: StandIn) -> None:
 
 
 @pytest.mark.parametrize("size", [100, 5 << 20])
-def test_client_that_goes_away_leaves_nothing(own_server: StandIn, size: int) -> None:
+def test_client_that_goes_away_leaves_nothing(own_server: StandInProcess, size: int) -> None:
     main = make_repo(own_server).branch("main")
     pair = base64.b64encode(f"{ACCESS_KEY}:{SECRET_KEY}".encode()).decode()
     head = (
@@ -183,11 +184,11 @@ def test_client_that_goes_away_leaves_nothing(own_server: StandIn, size: int) ->
     main.object("f").upload(b"still works")
 
 
-# -- the process itself --------------------------------------------------------------------------------------------
+# -- the process itself ----------------------------------------------------------------------------
 
 
 def run_cli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stack.lakefs", *arguments]
+    command = [sys.executable, "-m", "standins.lakefs", *arguments]
     clean = {"PATH": "/usr/bin:/bin", **environment}
     return subprocess.run(command, cwd=REPOSITORY, env=clean, capture_output=True, text=True, timeout=60, check=False)
 
@@ -210,7 +211,7 @@ def test_bad_address_is_a_clear_error(tmp_path: Path, listen: str) -> None:
     assert "Expected --listen HOST:PORT" in answer.stderr
 
 
-def test_second_server_on_one_folder_is_refused(own_server: StandIn) -> None:
+def test_second_server_on_one_folder_is_refused(own_server: StandInProcess) -> None:
     make_repo(own_server)
     answer = run_cli("--data", str(own_server.data), "--listen", f"127.0.0.1:{free_port()}", **KEYS)
     assert (answer.returncode, "Traceback" in answer.stderr) == (2, False)
@@ -218,7 +219,7 @@ def test_second_server_on_one_folder_is_refused(own_server: StandIn) -> None:
     open_repo(own_server).branch("main").object("f").upload(b"still works")
 
 
-def test_port_in_use_is_a_clear_error(own_server: StandIn, tmp_path: Path) -> None:
+def test_port_in_use_is_a_clear_error(own_server: StandInProcess, tmp_path: Path) -> None:
     answer = run_cli("--data", str(tmp_path / "other"), "--listen", f"127.0.0.1:{own_server.port}", **KEYS)
     assert (answer.returncode, "Traceback" in answer.stderr) == (2, False)
     assert "Cannot listen" in answer.stderr
@@ -237,15 +238,15 @@ def test_help_is_complete() -> None:
         assert word in text
 
 
-# -- blocks in another S3 store ------------------------------------------------------------------------------------
+# -- blocks in another S3 store --------------------------------------------------------------------
 
 
-def test_blocks_in_an_s3_store(own_server: StandIn, tmp_path: Path) -> None:
-    """The stand-in's own gateway serves as the other store here: any S3 will do."""
+def test_blocks_in_an_s3_store(own_server: StandInProcess, tmp_path: Path) -> None:
+    """Another stand-in serves as the S3 store; any S3 store would do."""
     make_repo(own_server, "blocks")
     endpoint: Any = own_server.endpoint
-    # A bucket of ours begins with a branch name, so the namespace starts with `main`.
-    outer = StandIn(
+    # Keys of our gateway begin with a branch name, so the namespace starts with `main`.
+    outer = StandInProcess(
         tmp_path / "outer",
         arguments=("--block-store", "s3", "--block-s3-endpoint", endpoint.url, "--block-s3-bucket", "blocks"),
         environment={"AWS_ACCESS_KEY_ID": endpoint.access_key, "AWS_SECRET_ACCESS_KEY": endpoint.secret_key},
@@ -267,4 +268,4 @@ def test_blocks_in_an_s3_store(own_server: StandIn, tmp_path: Path) -> None:
     finally:
         assert outer.stop() == 0
     missing = run_cli("--data", str(tmp_path / "x"), "--block-store", "s3", **KEYS)
-    assert (missing.returncode, "Expected --block-s3-endpoint" in missing.stderr) == (2, True)
+    assert (missing.returncode, "needs --block-s3-endpoint" in missing.stderr) == (2, True)

@@ -1,4 +1,4 @@
-"""pyarrow and s3fs over the gateway, as the sinks, Spark's neighbours and the notebook use it."""
+"""pyarrow and s3fs over the gateway, as the sinks and the notebook use them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def fsspec_s3(endpoint: Endpoint) -> Iterator[s3fs.S3FileSystem]:
         use_listings_cache=False,
     )
     yield system
-    # s3fs closes its client from a finalizer on its own loop; do it here, where a warning would be ours.
+    # s3fs would close its client in a finalizer on its own loop, where a warning could not be
+    # assigned to this test.
     s3fs.S3FileSystem.close_session(system.loop, system.s3)
 
 
@@ -86,7 +87,7 @@ def test_arrow_listing_copy_move_delete(arrow: fs.S3FileSystem, repo: lakefs.Rep
 
 
 def test_a_branch_is_no_folder_to_create(arrow: fs.S3FileSystem, repo: lakefs.Repository) -> None:
-    """pyarrow would mark the branch itself as a folder; the real gateway refuses an empty path too."""
+    """Creating a folder marker for the branch itself is refused, as on the real gateway."""
     with pytest.raises(OSError, match="main/"):
         arrow.create_dir(f"{repo.id}/main/folder", recursive=True)
 

@@ -37,7 +37,7 @@ def bucket(repo: lakefs.Repository) -> str:
     return name
 
 
-# -- buckets -------------------------------------------------------------------------------------------------------
+# -- buckets ---------------------------------------------------------------------------------------
 
 
 def test_buckets_are_repositories(s3: Any, bucket: str) -> None:
@@ -53,7 +53,7 @@ def test_unsupported_call_is_typed(s3: Any, bucket: str) -> None:
     assert status in (405, 501)
 
 
-# -- objects -------------------------------------------------------------------------------------------------------
+# -- objects ---------------------------------------------------------------------------------------
 
 
 def test_put_get_head(s3: Any, bucket: str, main: lakefs.Branch) -> None:
@@ -86,7 +86,7 @@ def test_odd_keys(s3: Any, bucket: str, main: lakefs.Branch, key: str, endpoint:
     assert [row.path for row in main.objects()] == [key]
     s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": f"main/{key}"}]})
     if "\n" in key and not endpoint.is_standin:
-        s3.delete_object(Bucket=bucket, Key=f"main/{key}")  # the real one says deleted, and leaves it
+        s3.delete_object(Bucket=bucket, Key=f"main/{key}")  # the real server reports success but does not delete it
     assert list(main.objects()) == []
 
 
@@ -200,7 +200,7 @@ def test_checksums(s3: Any, bucket: str, algorithm: str) -> None:
     assert s3.head_object(Bucket=bucket, Key="main/f")["ContentLength"] == 12_000
 
 
-# -- listings ------------------------------------------------------------------------------------------------------
+# -- listings --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_list_missing_branch(s3: Any, bucket: str) -> None:
     assert s3.list_objects_v2(Bucket=bucket, Prefix="nope")["KeyCount"] == 0
 
 
-# -- multipart -----------------------------------------------------------------------------------------------------
+# -- multipart -------------------------------------------------------------------------------------
 
 
 def upload_parts(s3: Any, bucket: str, key: str, parts: dict[int, bytes]) -> tuple[str, list[dict[str, Any]]]:

@@ -27,7 +27,7 @@ def read(branch: lakefs.Reference, path: str) -> bytes:
     return content
 
 
-# -- commit --------------------------------------------------------------------------------------------------------
+# -- commit ----------------------------------------------------------------------------------------
 
 
 def test_commit(main: lakefs.Branch) -> None:
@@ -105,7 +105,7 @@ def test_merge_commits_and_first_parent(
     assert theirs not in [row.id for row in first.results]
 
 
-# -- diff ----------------------------------------------------------------------------------------------------------
+# -- diff ------------------------------------------------------------------------------------------
 
 
 def test_diff_two_and_three_dot(main: lakefs.Branch, repo: lakefs.Repository, commit_file: CommitFile) -> None:
@@ -137,7 +137,7 @@ def test_diff_prefix_delimiter_pages(main: lakefs.Branch, repo: lakefs.Repositor
     assert [row.size_bytes for row in rest.results] == [1]
 
 
-# -- merge ---------------------------------------------------------------------------------------------------------
+# -- merge -----------------------------------------------------------------------------------------
 
 
 def test_merge_brings_changes_and_removals(
@@ -293,12 +293,14 @@ def test_find_merge_base(main: lakefs.Branch, repo: lakefs.Repository, client: C
     theirs = commit_file(dev)
     ours = commit_file(main)
     found = client.sdk_client.refs_api.find_merge_base(repo.id, "dev", "main")
-    # The real server calls the destination source, and the source destination.
+    # The real server swaps the names of source and destination.
     assert (found.source_commit_id, found.destination_commit_id, found.base_commit_id) == (ours, theirs, base)
 
 
-def test_answers_fit_the_published_models(endpoint: Endpoint, repo: lakefs.Repository, commit_file: CommitFile) -> None:
-    """Every field of our answers exists in the published model, so that nothing here is our own invention."""
+def test_responses_fit_the_published_models(
+    endpoint: Endpoint, repo: lakefs.Repository, commit_file: CommitFile
+) -> None:
+    """Every field of the responses exists in the published model of lakeFS."""
     commit_file(path="dir/f")
     commit_file(path="dir/g")
     base = f"/repositories/{repo.id}"

@@ -1,4 +1,4 @@
-"""Action files and webhooks: a failed pre-event stops the operation with 412, and every run is recorded."""
+"""Action files and webhooks: a failed pre-event aborts with 412, and every run is recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.contract.test_repositories import message_of
 
 @dataclass
 class Webhook:
-    """A webhook that answers what it is told to, and what it was asked."""
+    """A webhook with a response that the test sets; it records its requests."""
 
     url: str = ""
     status: int = 200
@@ -41,7 +41,7 @@ def webhook() -> Iterator[Webhook]:
             self.wfile.write(b"said the webhook")
 
         def log_message(self, *_: Any) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -72,7 +72,7 @@ hooks:
 
 @pytest.fixture
 def dev(repo: lakefs.Repository, main: lakefs.Branch, webhook: Webhook) -> lakefs.Branch:
-    """A branch with a commit that holds a pre-merge action for main."""
+    """A branch with a committed pre-merge action for main."""
     branch = repo.branch("dev").create("main")
     branch.object("_lakefs_actions/gate.yaml").upload(action(webhook.url, "pre-merge"))
     branch.commit("gate", metadata={"run": "1"})
@@ -96,15 +96,19 @@ def test_pre_merge_blocks_and_passes(
     merged = dev.merge_into("main", message="try", metadata={"k": "v"})
     assert main.head.id == merged
 
-    told = webhook.seen[-1]
-    assert (told["event_type"], told["action_name"], told["hook_id"]) == ("pre-merge", "audit gate", "first")
-    assert (told["repository_id"], told["branch_id"], told["merge_source"]) == (repo.id, "main", "dev")
-    assert (told["commit_message"], told["commit_metadata"]["k"]) == ("try", "v")
-    assert (told["source_ref"], told["commit_id"]) == (dev.head.id, merged)
+    received = webhook.seen[-1]
+    assert (received["event_type"], received["action_name"], received["hook_id"]) == (
+        "pre-merge",
+        "audit gate",
+        "first",
+    )
+    assert (received["repository_id"], received["branch_id"], received["merge_source"]) == (repo.id, "main", "dev")
+    assert (received["commit_message"], received["commit_metadata"]["k"]) == ("try", "v")
+    assert (received["source_ref"], received["commit_id"]) == (dev.head.id, merged)
     assert webhook.paths[-1].endswith("/check?who=me")
 
     api = client.sdk_client.actions_api
-    # The real server orders runs by the second only.
+    # The real server orders runs by whole seconds.
     runs = {run.status: run for run in api.list_repository_runs(repo.id).results}
     assert {(run.event_type, run.branch) for run in runs.values()} == {("pre-merge", "main")}
     failed = runs["failed"].run_id
@@ -153,7 +157,7 @@ def test_webhook_that_is_down_blocks(main: lakefs.Branch, repo: lakefs.Repositor
 
 
 HOOK = "{id: ab, type: webhook, properties: {url: 'http://127.0.0.1:9/'}}"
-# A file to how the real server's reason ends; empty where it is Go's YAML reader that speaks.
+# An action file to the end of the real server's reason; empty where Go's YAML parser words it.
 BROKEN = {
     "{ not yaml": "",
     "- a\n- b": "",
@@ -202,19 +206,19 @@ def test_other_hook_types_fail_their_run(main: lakefs.Branch, repo: lakefs.Repos
 def test_webhook_may_read_while_the_branch_is_held(
     main: lakefs.Branch, repo: lakefs.Repository, client: Client
 ) -> None:
-    """The gate of the nightly DAG reads the branch it guards."""
+    """The merge gate reads the branch that it protects."""
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.extend(row.path for row in repo.ref(told["source_ref"]).objects())
+            received = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.extend(row.path for row in repo.ref(received["source_ref"]).objects())
             seen.append(main.head.id)
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

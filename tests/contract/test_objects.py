@@ -20,7 +20,7 @@ from lakefs.exceptions import (
 from tests.contract.conftest import new_name
 from tests.contract.server import Endpoint, call_api
 
-# Names an object store must hold though a file system or a git tree would not.
+# Keys that an object store must accept, although a file system or a git tree does not.
 ODD_KEYS = [
     "plain.txt",
     "with space/and+plus&amp;%25.txt",
@@ -81,7 +81,7 @@ def test_missing_object(main: lakefs.Branch, repo: lakefs.Repository) -> None:
         repo.ref("no-such-ref").object("f").stat()
 
 
-def test_delete_missing_object_is_fine(main: lakefs.Branch) -> None:
+def test_delete_missing_object_is_no_error(main: lakefs.Branch) -> None:
     main.object("nope").delete()
     assert list(main.uncommitted()) == []
 
@@ -177,14 +177,14 @@ def test_conditional_get(endpoint: Endpoint, repo: lakefs.Repository, main: lake
     assert call_api(endpoint, "GET", path, headers={"If-None-Match": '"other"'})[0] == 200
 
 
-# -- listing -------------------------------------------------------------------------------------------------------
+# -- listing ---------------------------------------------------------------------------------------
 
 TREE = ["a", "b/1", "b/2", "b/c/1", "b0", "d/e/f/g", "z"]
 
 
 @pytest.fixture
 def tree(main: lakefs.Branch) -> lakefs.Branch:
-    """Half of TREE committed, the other half staged, one committed object deleted again."""
+    """Yield a branch with half of TREE committed, half staged, and one committed object deleted."""
     for key in [*TREE[::2], "gone", "b/gone"]:
         main.object(key).upload(key.encode())
     main.commit("half")
@@ -242,7 +242,7 @@ def test_list_missing_ref_is_404(repo: lakefs.Repository) -> None:
         list(repo.branch("nope").objects())
 
 
-# -- changing ------------------------------------------------------------------------------------------------------
+# -- changing --------------------------------------------------------------------------------------
 
 
 def test_uncommitted_changes(main: lakefs.Branch) -> None:

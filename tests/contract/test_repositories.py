@@ -59,7 +59,7 @@ def test_login_token_is_accepted(endpoint: Endpoint, client: Client) -> None:
         api.list_repositories()
 
 
-def test_unknown_endpoint_is_a_typed_answer(endpoint: Endpoint) -> None:
+def test_unknown_endpoint_is_a_typed_error(endpoint: Endpoint) -> None:
     if not endpoint.is_standin:
         pytest.skip("what real lakeFS does not know, it answers with its UI")
     status, body, _ = call_api(endpoint, "GET", "/repositories/x/no/such/call")
@@ -76,7 +76,7 @@ def test_current_user(client: Client) -> None:
     assert client.sdk_client.auth_api.get_current_user().user.id
 
 
-# -- repositories --------------------------------------------------------------------------------------------------
+# -- repositories ----------------------------------------------------------------------------------
 
 
 def test_create_repository(repo: lakefs.Repository) -> None:
@@ -148,7 +148,7 @@ def test_delete_repository(client: Client) -> None:
             return True
         return False
 
-    # The real server keeps repositories in memory for some seconds.
+    # The real server caches repositories for some seconds.
     eventually(is_gone, timeout_s=15)
 
 
@@ -161,7 +161,7 @@ def test_repository_metadata(repo: lakefs.Repository, client: Client) -> None:
     assert repo.metadata == {"b": "2"}
 
 
-# -- branches ------------------------------------------------------------------------------------------------------
+# -- branches --------------------------------------------------------------------------------------
 
 
 def test_create_branch(repo: lakefs.Repository, main: lakefs.Branch) -> None:
@@ -215,7 +215,7 @@ def test_default_branch_cannot_be_deleted(main: lakefs.Branch) -> None:
     assert message_of(error) == "cannot delete repository default branch"
 
 
-# -- tags and reference expressions --------------------------------------------------------------------------------
+# -- tags and reference expressions ----------------------------------------------------------------
 
 
 def test_tags(repo: lakefs.Repository, main: lakefs.Branch, commit_file: Any) -> None:
@@ -254,7 +254,7 @@ def test_reference_expressions(repo: lakefs.Repository, main: lakefs.Branch, com
         repo.ref("main~99").get_commit()
 
 
-# -- protection ----------------------------------------------------------------------------------------------------
+# -- protection ------------------------------------------------------------------------------------
 
 
 def protect(client: Client, repo: lakefs.Repository, *patterns: str) -> None:
@@ -304,7 +304,7 @@ def test_protection_patterns(client: Client, repo: lakefs.Repository) -> None:
     protect(client, repo, "release-*")
     eventually(lambda: is_refused(release), timeout_s=15)
     assert not is_refused(other)
-    release.delete()  # what is protected is the content, not the name
+    release.delete()  # the protection is for the content, not the name
 
 
 def test_dirty_changes_before_protection_block_merges(
@@ -328,3 +328,17 @@ def test_dirty_changes_before_protection_block_merges(
 
     eventually(resets, timeout_s=15)
     dev.merge_into("main")
+
+
+def test_rules_of_garbage_collection(repo: lakefs.Repository, client: Client) -> None:
+    api = client.sdk_client.repositories_api
+    with pytest.raises(lakefs_sdk.ApiException) as missing:
+        api.get_gc_rules(repo.id)
+    assert missing.value.status == 404
+    branches = [lakefs_sdk.GarbageCollectionRule(branch_id="main", retention_days=28)]
+    api.set_gc_rules(repo.id, lakefs_sdk.GarbageCollectionRules(default_retention_days=21, branches=branches))
+    found = api.get_gc_rules(repo.id)
+    assert (found.default_retention_days, found.branches) == (21, branches)
+    api.delete_gc_rules(repo.id)
+    with pytest.raises(lakefs_sdk.ApiException):
+        api.get_gc_rules(repo.id)

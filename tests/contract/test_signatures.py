@@ -1,4 +1,4 @@
-"""SigV4 at the gateway: what is refused, presigned URLs, and signed chunks by a signer of our own."""
+"""SigV4 at the gateway: refused requests, presigned URLs, and signed chunks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def error_code(body: bytes) -> str:
 
 
 def signed_headers(endpoint: Endpoint, method: str, path: str, payload: str, **extra: str) -> dict[str, str]:
-    """Sign as botocore does, with any payload name."""
+    """Return the headers of botocore's signature, with any payload value."""
     headers = {name.replace("_", "-"): value for name, value in extra.items()}
     request = AWSRequest(method, f"{endpoint.url}{path}", headers={**headers, "X-Amz-Content-SHA256": payload})
     auth = S3SigV4Auth(Credentials(endpoint.access_key, endpoint.secret_key), "s3", "us-east-1")
@@ -71,7 +71,7 @@ def test_no_signature(endpoint: Endpoint, repo: lakefs.Repository) -> None:
         if endpoint.is_standin:
             assert (status, error_code(body)) == (403, "AccessDenied")
         else:
-            assert b"<html" in body  # no call of S3 to the real server, so its web page
+            assert b"<html" in body  # for the real server this is no S3 call, so it returns its web page
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_old_request(endpoint: Endpoint, repo: lakefs.Repository, monkeypatch: p
     assert (status, error_code(body)) == (403, "RequestTimeTooSkewed")
 
 
-# -- presigned -----------------------------------------------------------------------------------------------------
+# -- presigned -------------------------------------------------------------------------------------
 
 
 def fetch(url: str, method: str = "GET", body: bytes | None = None) -> Answer:
@@ -150,11 +150,11 @@ def test_presigned_expires(
     assert b"expired" in body
 
 
-# -- signed chunks -------------------------------------------------------------------------------------------------
+# -- signed chunks ---------------------------------------------------------------------------------
 
 
 class ChunkSigner:
-    """Signs a body in chunks, written from the specification and apart from the server's code."""
+    """Signs a body in chunks; written from the specification, without the server's code."""
 
     def __init__(self, endpoint: Endpoint, headers: dict[str, str]) -> None:
         self.date = headers["X-Amz-Date"]
@@ -250,7 +250,7 @@ def test_signed_trailer_is_refused(endpoint: Endpoint, repo: lakefs.Repository, 
 @pytest.mark.parametrize(
     ("name", "value", "status"),
     [
-        ("crc32", "y/Q5Jg==", 200),  # of 123456789: the check value of the CRC catalogue
+        ("crc32", "y/Q5Jg==", 200),  # check value of the CRC catalogue, for 123456789
         ("crc32c", "4waSgw==", 200),
         ("crc64nvme", "rosUhgp5mIg=", 200),
         ("crc64nvme", "rosUhgp5mIk=", 400),

@@ -1,4 +1,4 @@
-"""Spark's S3A over the gateway, batch and streaming: rename committer, partitions, checkpoints, refusals."""
+"""Spark's S3A over the gateway, batch and streaming: committer, partitions, checkpoints, errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.contract.server import REPOSITORY, Endpoint
 
 @pytest.fixture(scope="module")
 def spark_repo(client: Client, endpoint: Endpoint) -> Iterator[lakefs.Repository]:
-    """A repository with a tag `before`, under which there is one table."""
+    """Yield a repository with one table and a tag `before` on it."""
     name = new_name("spark")
     repo = lakefs.Repository(name, client=client).create(storage_namespace=f"local://{name}")
     yield repo
@@ -28,7 +28,7 @@ def spark_repo(client: Client, endpoint: Endpoint) -> Iterator[lakefs.Repository
 
 @pytest.fixture(scope="module")
 def results(endpoint: Endpoint, spark_repo: lakefs.Repository) -> dict[str, Any]:
-    """Run the application once, in a process of its own: its class path is not that of our other sessions."""
+    """Run the application once, in its own process: it has another class path than our sessions."""
     main = spark_repo.branch("main")
     seed = f"{spark_repo.id}/main/silver/trades/hour=z/part-0.parquet"
     write_seed(endpoint, seed)
@@ -42,7 +42,7 @@ def results(endpoint: Endpoint, spark_repo: lakefs.Repository) -> dict[str, Any]
         env={**os.environ, **keys, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

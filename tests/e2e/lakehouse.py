@@ -1,4 +1,4 @@
-"""The lakehouse as its user sees it: the CLI in a process of its own, and the stores by their official clients."""
+"""The lakehouse as a user sees it: the CLI in a process of its own, the stores by their clients."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,17 +15,18 @@ from typing import Any, TypeVar
 import psycopg
 import pyarrow.parquet as pq
 import redis
-from confluent_kafka import Consumer, TopicPartition
 from lakefs import Client, Repository
 from pyarrow import BufferReader
 
+from common.clients.kafka import TopicLog
+from common.settings import Settings
+from common.topics import TRADES
 from tests.eventually import eventually
 from tickhouse.demo.run import stream_is_active
-from tickhouse.settings import Settings
 
 TICKHOUSE = str(Path(sys.prefix) / "bin" / "tickhouse")
 T = TypeVar("T")
-STREAM_START_S = 180.0
+STREAM_START_S = 300.0
 MANIFESTS = "bronze/_manifests/trades/"
 
 
@@ -37,43 +39,58 @@ def tickhouse(*arguments: str | Path, timeout_s: float = 120.0, exit_code: int =
 
 
 def until(what: str, look: Callable[[], T], timeout_s: float, *, holds: Callable[[T], bool] = bool) -> T:
-    """Poll until what `look` sees `holds`, and return it.
+    """Call `look` until `holds` is true of its result, and return that result.
 
     Raises:
-        AssertionError: It does not within `timeout_s`; says what was expected and what was seen last.
+        AssertionError: It was not within `timeout_s`; names `what` and the last result.
     """
-    seen: list[T] = []
+    last: list[T] = []
 
     def probe() -> bool:
-        seen[:] = [look()]
-        return holds(seen[0])
+        last[:] = [look()]
+        return holds(last[0])
 
     try:
         eventually(probe, timeout_s, 0.25)
     except AssertionError as error:
-        raise AssertionError(f"Expected {what} within {timeout_s:g} s, last seen was {seen}") from error
-    return seen[0]
+        raise AssertionError(f"Expected {what} within {timeout_s:g} s, the last result was {last}") from error
+    return last[0]
 
 
 def await_stream(settings: Settings) -> None:
-    """Wait until the job that Airflow started runs all of its queries."""
+    """Wait until the streaming job that Airflow started runs all of its queries."""
     until("a streaming job with all its queries active", lambda: stream_is_active(settings.home), STREAM_START_S)
 
 
-def offered_offsets(settings: Settings, topic: str = "crypto.trades") -> int:
-    """Return how many records a topic has."""
-    reader = Consumer({"bootstrap.servers": settings.kafka_bootstrap_servers, "group.id": "tests"})
+@contextmanager
+def topic_log(settings: Settings) -> Iterator[TopicLog]:
+    """Open a reader of topics and close it at the end."""
+    reader = TopicLog(settings.kafka_bootstrap_servers)
     try:
-        partitions = reader.list_topics(topic, timeout=10).topics[topic].partitions
-        bounds = [reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10) for number in partitions]
-        return sum(end - begin for begin, end in bounds)
+        yield reader
     finally:
         reader.close()
 
 
+def record_count(settings: Settings, topic: str = TRADES) -> int:
+    """Return how many records a topic holds."""
+    with topic_log(settings) as reader:
+        return sum(end - begin for begin, end in reader.bounds(topic).values())
+
+
+def await_more_records(settings: Settings, before: int, topic: str = TRADES) -> None:
+    """Return within milliseconds of the moment at which a topic holds more than `before` records.
+
+    The connection stays open between two looks, so that a look takes about a millisecond. A caller
+    can kill a sender that takes only tenths of a second.
+    """
+    with topic_log(settings) as reader:
+        eventually(lambda: sum(end - begin for begin, end in reader.bounds(topic).values()) > before, 60.0, 0.005)
+
+
 @dataclass(frozen=True)
 class Row:
-    """One trade of bronze, and the folder of its file."""
+    """One trade of bronze, and the day in the path of its file."""
 
     event_id: str
     market: str
@@ -83,19 +100,20 @@ class Row:
 
 
 def bronze(settings: Settings) -> list[Row]:
-    """Return every trade of the files that a manifest names."""
-    found: list[Row] = []
+    """Return every trade of the files that a manifest on branch `ingest` names."""
+    rows: list[Row] = []
     for path, table in _tables(settings):
         date = path.split("date=")[1].split("/")[0]
         columns = [table[name].to_pylist() for name in ("event_id", "market", "symbol", "stream")]
-        found += [Row(*values, date) for values in zip(*columns, strict=True)]
-    return found
+        rows += [Row(*values, date) for values in zip(*columns, strict=True)]
+    return rows
 
 
 def manifests(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return the manifests of bronze trades on branch `ingest`, by path."""
     branch = _lake(settings).branch("ingest")
-    paths = [item.path for item in branch.objects(prefix=MANIFESTS)]
+    listed = (item.path for item in branch.objects(prefix=MANIFESTS))
+    paths = [path for path in listed if not path.endswith(".pointer.json")]
     return {path: json.loads(_read(branch, path)) for path in paths}
 
 
@@ -119,7 +137,7 @@ def _read(branch: Any, path: str) -> bytes:
 
 
 def candle_rows(settings: Settings) -> list[tuple[Any, ...]]:
-    """Return all of the candles' figures, except when they were written."""
+    """Return all columns of all candles, except the time at which they were written."""
     query = """
         SELECT market, symbol, stream, open_time, open, high, low, close, volume, quote_volume, vwap, trades,
             agg_trades, taker_buy_volume, taker_buy_quote_volume, open_trade_id, close_trade_id, checksum
@@ -130,21 +148,21 @@ def candle_rows(settings: Settings) -> list[tuple[Any, ...]]:
 
 
 def latest_hashes(settings: Settings) -> dict[str, dict[str, str]]:
-    """Return every hash of latest prices."""
+    """Return the hashes of the latest prices in Redis, by key."""
     with redis.Redis.from_url(settings.redis_dsn(), decode_responses=True, socket_timeout=5) as client:
         return {key: client.hgetall(key) for key in sorted(client.scan_iter("tickhouse:last:*", count=1000))}
 
 
 def assert_conserved(report: dict[str, Any]) -> None:
-    """Hold a reconciliation against its promise: every store whole, nothing twice, nothing else."""
-    faults = {
-        name: {fault: verdict[fault] for fault in ("missing", "duplicate", "mismatch")}
+    """Assert that every store holds each offered event once, and nothing else."""
+    counts = {
+        name: {kind: verdict[kind] for kind in ("missing", "duplicate", "mismatch")}
         for name, verdict in {**report["stores"], **report["checks"]}.items()
     }
-    wrong = {name: counts for name, counts in faults.items() if any(counts.values())}
-    assert not wrong
+    faults = {name: kinds for name, kinds in counts.items() if any(kinds.values())}
+    assert not faults
     assert report["ok"]
-    assert set(report["stores"]) == {"kafka", "enriched", "lake", "postgres", "redis"}
+    assert {"kafka", "enriched", "lake", "postgres", "redis"} <= set(report["stores"])
     for name in ("kafka", "enriched", "lake", "postgres"):
         delivered = report["stores"][name]["delivered"]
         assert delivered + report["rejected"] + report["known_duplicates"] == report["offered"]

@@ -12,11 +12,12 @@ import pytest
 import yaml
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from stack.engine import leftovers, supervise
+from common.settings import REPO, Settings, ports
+from stack.engine import supervisor
 from stack.engine.lifecycle import catalog, context_of
+from stack.engine.processes import process_tree
 from stack.kafka.setup import create_topics
 from tests.conftest import Stack
-from tickhouse.settings import REPO, Settings, ports
 
 pytestmark = pytest.mark.e2e
 
@@ -53,7 +54,8 @@ def test_schemas_are_registered_and_may_only_evolve_both_ways(settings: Settings
 
 
 def test_connect_knows_the_avro_converter(settings: Settings) -> None:
-    answer = httpx.get(f"{settings.connect_url}/connector-plugins?connectorsOnly=false", timeout=30).json()
+    url, *login = settings.connect_login()
+    answer = httpx.get(f"{url}/connector-plugins?connectorsOnly=false", auth=tuple(login), timeout=30).json()
 
     assert "io.apicurio.registry.utils.converter.AvroConverter" in [plugin["class"] for plugin in answer]
 
@@ -88,7 +90,7 @@ def test_airflow_users_log_in_with_their_own_rights(
 
 
 def test_nothing_listens_beyond_this_machine(settings: Settings) -> None:
-    ours = {process.pid for process in leftovers.tree(supervise.supervisor_pid() or 0)}
+    ours = {process.pid for process in process_tree(supervisor.supervisor_pid() or 0)}
     listening = [
         one
         for one in psutil.net_connections(kind="tcp")

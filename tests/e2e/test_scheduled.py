@@ -1,53 +1,59 @@
-"""What Airflow runs beside the streaming job, under its real scheduler: backfill, publication, audit, report.
+"""DAGs under the real scheduler, beside the streaming job: backfill, nightly batch, audit, report.
 
-The tests run in this order on one lakehouse, on archive files made here.
+The days of `TWO_DAYS` are published once for the module, by whichever test needs them first. The
+archive files are made here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from common.clients.airflow import AirflowApi
+from common.clients.lakefs import MAIN, repository
+from common.clients.neo4j import connected
+from common.settings import Settings
+from common.topics import ALERTS
 from spark.batch.files import LakeFiles
 from spark.batch.reproduce import published, table_hash
-from stack.engine import supervise
-from stack.engine.leftovers import tree
+from stack.engine import supervisor
+from stack.engine.processes import process_tree
 from tests.conftest import Stack
-from tests.e2e.lakehouse import await_stream, until
-from tests.faults.victims import kill, lease_record
-from tests.unit.reconcile.samples import trade
-from tickhouse.airflow_api import AirflowApi
+from tests.e2e.archives import write_archive
+from tests.e2e.lakehouse import await_stream, tickhouse, topic_log, until
+from tests.faults.processes import held_within_a_transaction, kill, lease_record
+from tests.unit.tickhouse.checks.reconcile.samples import trade
+from tickhouse.checks.reconcile import gold
+from tickhouse.checks.reconcile.lake_bronze import connect
+from tickhouse.checks.reconcile.model import CheckedStream, CheckedTrade
+from tickhouse.checks.reconcile.store_result import StoreResult
+from tickhouse.dag_tasks.nightly.missed_nights import run_id_of
+from tickhouse.demo.publication import commit_lake
 from tickhouse.lake.branches import head
-from tickhouse.lake.client import MAIN, repository
-from tickhouse.nightly.alerts import TOPIC as ALERTS
-from tickhouse.reconcile import gold
-from tickhouse.reconcile.lake import connect
-from tickhouse.reconcile.model import StreamKey, Trade
-from tickhouse.reconcile.verdict import Verdict
-from tickhouse.settings import Settings
 
-pytestmark = pytest.mark.e2e
+# A test alone starts the stack, publishes two days and recovers from a kill before it can look.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 MIDNIGHT = datetime(2024, 3, 2, tzinfo=UTC)
 DAYS = {"from": "2024-03-01", "to": "2024-03-02"}
 BAD_DAY = {"from": "2024-03-05", "to": "2024-03-05"}
 TAGS = ["daily-2024-03-01", "daily-2024-03-02"]
-KEY = StreamKey("spot", "LTCUSDT", "aggTrade")
+KEY = CheckedStream("spot", "LTCUSDT", "aggTrade")
 # A killed run goes on when Airflow misses the heartbeat of its task: stack/airflow/service.yaml.
 PUBLISHED_S = 300.0
 
 
-def trades(first: int, start: datetime, prices: list[str]) -> list[Trade]:
-    """Return a trade a second from `start` on, ids from `first` on."""
-    start_us = int(start.timestamp()) * 10**6
+def trades(first: int, start: datetime, prices: list[str]) -> list[CheckedTrade]:
+    """Return one trade per second from `start` on, with ids from `first` on."""
+    start_us = microseconds(start)
     return [
         trade(
             first + at, key=KEY, first_id=first + at, last_id=first + at, time_us=start_us + at * 10**6, qty=25_000_000,
@@ -57,18 +63,13 @@ def trades(first: int, start: datetime, prices: list[str]) -> list[Trade]:
     ]  # fmt: skip
 
 
-def archive(path: Path, content: list[Trade]) -> Path:
-    """Write trades as data.binance.vision has them."""
-    lines = (
-        f"{one.trade_id},{Decimal(one.price).scaleb(-8)},{Decimal(one.qty).scaleb(-8)},{one.first_id},"
-        f"{one.last_id},{one.time_us // 1000},{one.side == 'SELL'},True\n"
-        for one in content
-    )
-    path.write_text("".join(lines))
-    return path
+def microseconds(moment: datetime) -> int:
+    return int(moment.timestamp()) * 10**6
 
 
 TWO_DAYS = trades(500, MIDNIGHT - timedelta(minutes=10), [f"{100 + at % 17}.{at % 100:02}" for at in range(1200)])
+# A day is over, and its silent minutes get flat candles, when the lake has a trade of a later day.
+LATER_DAY = trades(500 + len(TWO_DAYS), MIDNIGHT + timedelta(days=2), ["100"])
 
 
 @pytest.fixture(scope="module")
@@ -80,50 +81,78 @@ def settings(stack: Stack) -> Settings:
 
 @pytest.fixture(scope="module")
 def airflow(settings: Settings) -> Iterator[AirflowApi]:
+    needed = {"backfill", "data_quality", "lake_commit", "monthly_report", "nightly_batch"}
     with AirflowApi(settings) as session:
+        until("every DAG", session.paused, 120.0, holds=lambda dags: needed <= dags.keys())
         yield session
 
 
-def kill_scheduler_and_tasks(settings: Settings) -> None:
-    """Kill the scheduler and all that it runs, except the streaming job."""
-    driver = lease_record(settings.home / "stream")
-    assert driver is not None
-    stream = psutil.Process(driver.pid)
-    spared = {process.pid for process in (stream, *stream.parents(), *stream.children(recursive=True))}
-    scheduler = supervise.state("airflow-scheduler").pid
-    for process in tree(scheduler):
-        if process.pid == scheduler or process.pid not in spared:
-            kill(process.pid)
+@dataclass(frozen=True)
+class Publication:
+    """How `TWO_DAYS` came to `main`, while two runs met and all tasks were killed.
+
+    Attributes:
+        main_before: Head of `main` before anything was started.
+        main_after_kill: Head of `main` when the tasks had been killed.
+        nightly_states: Final state of the two runs of `nightly_batch`, by run id.
+        backfill_state: Final state of the run of `backfill`.
+        commit: The newest commit of `main` when all runs had ended.
+    """
+
+    main_before: str
+    main_after_kill: str
+    nightly_states: dict[str, str]
+    backfill_state: str
+    commit: Any
 
 
-def test_runs_that_meet_and_a_kill_between_commit_and_merge_give_one_merge(
-    settings: Settings, airflow: AirflowApi, tmp_path: Path
-) -> None:
-    """A backfill has the days published; meanwhile a person asks for the same days; all tasks are killed on the way."""
-    file = archive(tmp_path / "two_days.csv", TWO_DAYS)
+@pytest.fixture(scope="module")
+def publication(settings: Settings, airflow: AirflowApi, tmp_path_factory: pytest.TempPathFactory) -> Publication:
+    """Publish the days by a backfill and by hand at once, and kill all tasks before the merge."""
+    file = write_archive(tmp_path_factory.mktemp("archive") / "two_days.csv", TWO_DAYS + LATER_DAY)
     before = head(settings, MAIN)
     backfill = airflow.trigger("backfill", {"market": "spot", "symbol": "LTCUSDT", **DAYS, "file": str(file)})
     (first,) = until(
         "the backfill's run of nightly_batch",
         lambda: [run["dag_run_id"] for run in airflow.runs("nightly_batch") if run["conf"] == DAYS],
-        180.0,
+        300.0,
     )
     second = airflow.trigger("nightly_batch", DAYS)
     until(
         "a committed branch",
         lambda: airflow.task_states("nightly_batch", first),
-        180.0,
+        300.0,
         holds=lambda states: states.get("settle") == "success",
     )
-
     kill_scheduler_and_tasks(settings)
-    assert head(settings, MAIN) == before
+    after_kill = head(settings, MAIN)
+    nightly_states = {run: airflow.wait("nightly_batch", run, PUBLISHED_S) for run in (first, second)}
+    backfill_state = airflow.wait("backfill", backfill, 120.0)
+    commit = repository(settings).ref(MAIN).get_commit()
+    return Publication(before, after_kill, nightly_states, backfill_state, commit)
 
-    ends = {run: airflow.wait("nightly_batch", run, PUBLISHED_S) for run in (first, second)}
-    assert ends == dict.fromkeys(ends, "success")
-    assert airflow.wait("backfill", backfill, 120.0) == "success"
-    newest = repository(settings).ref(MAIN).get_commit()
-    assert newest.parents[0] == before
+
+def kill_scheduler_and_tasks(settings: Settings) -> None:
+    """Kill the scheduler within a transaction, and all that it runs except the streaming job."""
+    driver = lease_record(settings.home / "stream")
+    assert driver is not None
+    stream = psutil.Process(driver.pid)
+    spared = {process.pid for process in (stream, *stream.parents(), *stream.children(recursive=True))}
+    scheduler = supervisor.state("airflow-scheduler").pid
+    with held_within_a_transaction(settings, psutil.Process(scheduler)):
+        for process in process_tree(scheduler):
+            if process.pid == scheduler or process.pid not in spared:
+                kill(process.pid)
+
+
+def test_runs_that_meet_and_a_kill_between_commit_and_merge_give_one_merge(
+    settings: Settings, publication: Publication
+) -> None:
+    assert publication.main_after_kill == publication.main_before
+    assert list(publication.nightly_states.values()) == ["success", "success"]
+    assert publication.backfill_state == "success"
+    newest = publication.commit
+    assert newest.parents[0] == publication.main_before
     assert len(newest.parents) == 2
     assert newest.metadata["audit.ok"] == "true"
     tags = {tag.id: tag.get_commit().id for tag in repository(settings).tags() if tag.id.startswith(tuple(TAGS))}
@@ -131,55 +160,124 @@ def test_runs_that_meet_and_a_kill_between_commit_and_merge_give_one_merge(
 
 
 @pytest.mark.parametrize("interval", gold.INTERVALS_US)
-def test_gold_is_what_was_offered(settings: Settings, interval: str) -> None:
-    until_us = (
-        int((MIDNIGHT + timedelta(days=1)).timestamp()) * 10**6
-    )  # trades of later days show that this one is over
-    verdict = Verdict(interval, limit=3)
-    gold.compare(gold.read(connect(settings, MAIN), interval), gold.expected(TWO_DAYS, interval, until_us), verdict)
+def test_gold_is_what_was_offered(settings: Settings, publication: Publication, interval: str) -> None:
+    from_us = microseconds(MIDNIGHT - timedelta(days=1))
+    until_us = microseconds(MIDNIGHT + timedelta(days=1))
+    stored = [
+        candle for candle in gold.read(connect(settings, MAIN), interval) if from_us <= candle.open_time_us < until_us
+    ]
+    verdict = StoreResult(interval, limit=3)
 
-    assert (verdict.examples, verdict.count) == ([], verdict.distinct)
+    gold.compare(stored, gold.expected(TWO_DAYS, interval, until_us), verdict)
+
+    assert verdict.examples == []
+    assert verdict.count == verdict.distinct
 
 
-def test_the_report_of_the_month_and_the_audit_on_demand_end_green(settings: Settings, airflow: AirflowApi) -> None:
+def test_the_monthly_report_and_the_audit_on_demand_succeed(
+    settings: Settings, airflow: AirflowApi, publication: Publication
+) -> None:
     report = airflow.trigger("monthly_report", {"ref": TAGS[0], "month": "2024-03"})
     audit = airflow.trigger("data_quality", {"ref": TAGS[0], **DAYS})
 
     assert airflow.wait("data_quality", audit, 180.0) == "success"
     assert airflow.wait("monthly_report", report, 240.0) == "success"
-    commit = head(settings, MAIN)
+    commit = publication.commit.id
     page = (settings.home / "data_docs" / "reports" / f"monthly-2024-03-{commit[:16]}.html").read_text()
-    assert page.count('<img src="data:image/png') == 2
+    assert page.count('src="data:image/png') == 2
     assert table_hash(published(LakeFiles.of(settings, commit), MIDNIGHT.date().replace(day=1))) in page
 
 
-def test_a_backfill_that_breaks_a_law_is_not_published_and_sends_word(
+@pytest.mark.usefixtures("publication")
+def test_the_graph_follows_a_publication_where_neo4j_is_enabled(
+    stack: Stack, settings: Settings, airflow: AirflowApi
+) -> None:
+    (first, *_) = until("a run after the publication", lambda: airflow.runs("graph_sync"), 120.0)
+    assert first["run_type"] == "asset_triggered"
+    assert airflow.wait("graph_sync", first["dag_run_id"], 120.0) == "success"
+    assert airflow.task_states("graph_sync", first["dag_run_id"]) == {"sync": "skipped"}
+
+    stack.up("neo4j")
+    by_hand = airflow.trigger("graph_sync", {"ref": TAGS[1]})
+    assert airflow.wait("graph_sync", by_hand, 240.0) == "success"
+    with connected(settings, "reader") as graph:
+        hours = graph.read("MATCH (hour:TradedHour) RETURN hour.hour_id AS id, hour.trades AS trades ORDER BY id")
+    assert hours == [
+        {"id": "spot:LTCUSDT:2024-03-01T23", "trades": 600},
+        {"id": "spot:LTCUSDT:2024-03-02T00", "trades": 600},
+    ]
+
+
+def test_a_backfill_that_breaks_a_law_is_not_published_and_sends_an_alert(
     settings: Settings, airflow: AirflowApi, tmp_path: Path
 ) -> None:
     before = head(settings, MAIN)
     jump = ["70"] * 60 + ["630"] * 60  # nine times as much within a minute
-    file = archive(tmp_path / "jump.csv", trades(90_000, datetime(2024, 3, 5, 12, tzinfo=UTC), jump))
+    file = write_archive(tmp_path / "jump.csv", trades(90_000, datetime(2024, 3, 5, 12, tzinfo=UTC), jump))
     run = airflow.trigger("backfill", {"market": "spot", "symbol": "LTCUSDT", **BAD_DAY, "file": str(file)})
 
     assert airflow.wait("backfill", run, 300.0) == "failed"
     assert head(settings, MAIN) == before
-    failed = next(one for one in airflow.runs("nightly_batch") if one["conf"] == BAD_DAY)
+    failed = next(run for run in airflow.runs("nightly_batch") if run["conf"] == BAD_DAY)
     assert failed["note"].startswith("Audit failed: http")
     (message,) = until("an alert", lambda: alerts(settings, failed["dag_run_id"]), 60.0)
-    assert (message["kind"], message["dag"]) == ("run_failed", "nightly_batch")
+    assert message["kind"] == "run_failed"
+    assert message["dag"] == "nightly_batch"
     assert message["report"] in failed["note"]
+
+
+@pytest.mark.parametrize("needed", ["lake_commit", "nightly_batch"])
+def test_a_backfill_fails_at_once_while_a_dag_that_it_needs_is_paused(airflow: AirflowApi, needed: str) -> None:
+    airflow.pause(needed, is_paused=True)
+    try:
+        run = airflow.trigger("backfill", {"market": "spot", "symbol": "LTCUSDT", **DAYS})
+        assert airflow.wait("backfill", run, 120.0) == "failed"
+    finally:
+        airflow.pause(needed, is_paused=False)
+    states = airflow.task_states("backfill", run)
+    assert states["check"] == "failed"
+    assert states["fetch"] == "upstream_failed"
+
+
+@pytest.mark.long
+def test_nights_that_were_missed_are_built_by_the_next_one(
+    settings: Settings, airflow: AirflowApi, tmp_path: Path
+) -> None:
+    """The lake has trades of three days without a run, as if the machine had been off."""
+    yesterday = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    missed = [yesterday - timedelta(days=number) for number in (3, 2, 1)]
+    offered = [
+        one
+        for at, day in enumerate(missed)
+        for one in trades(500_000 + 60 * at, day + timedelta(hours=12), ["80"] * 60)
+    ]
+    file = write_archive(tmp_path / "off.csv", offered)
+    tickhouse("replay", file, "--market", "spot", "--symbol", "LTCUSDT")
+    commit_lake(settings)
+
+    run = airflow.trigger("nightly_batch")
+    assert airflow.wait("nightly_batch", run, PUBLISHED_S) == "success"
+
+    night = night_of(airflow, run)
+    for day in missed:
+        assert airflow.wait("nightly_batch", run_id_of(day.date(), night), PUBLISHED_S) == "success"
+    tags = {tag.id for tag in repository(settings).tags()}
+    assert {f"daily-{day:%Y-%m-%d}" for day in missed} <= tags
+    again = airflow.trigger("nightly_batch")
+    assert airflow.wait("nightly_batch", again, PUBLISHED_S) == "success"
+    runs = [one["dag_run_id"] for one in airflow.runs("nightly_batch")]
+    for day in missed:
+        assert len([run_id for run_id in runs if run_id.startswith(f"missed__{day:%Y-%m-%d}__")]) == 1
+
+
+def night_of(airflow: AirflowApi, run_id: str) -> date:
+    """Return the day that a run without parameters builds: the one before the run."""
+    (run_after,) = (run["run_after"] for run in airflow.runs("nightly_batch") if run["dag_run_id"] == run_id)
+    return datetime.fromisoformat(run_after).astimezone(UTC).date() - timedelta(days=1)
 
 
 def alerts(settings: Settings, run_id: str) -> list[dict[str, Any]]:
     """Return the messages about a run."""
-    reader = Consumer(
-        {"bootstrap.servers": settings.kafka_bootstrap_servers, "group.id": "tests", "enable.auto.commit": False}
-    )
-    try:
-        parts = reader.list_topics(ALERTS, timeout=10).topics[ALERTS].partitions
-        reader.assign([TopicPartition(ALERTS, part, OFFSET_BEGINNING) for part in parts])
-        records = reader.consume(100, timeout=5)
-    finally:
-        reader.close()
-    found = [json.loads(record.value()) for record in records if record.error() is None]
-    return [one for one in found if one["run_id"] == run_id]
+    with topic_log(settings) as reader:
+        messages = [json.loads(record.value() or b"{}") for record in reader.read(ALERTS)]
+    return [message for message in messages if message.get("run_id") == run_id]

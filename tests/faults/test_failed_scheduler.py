@@ -1,4 +1,7 @@
-"""A scheduler that failed must end, though the streaming job never does: only then is it started again."""
+"""A scheduler that failed must end, although the task of the streaming job never ends.
+
+Its supervisor starts it again only after it has ended.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tickhouse.settings import REPO
+from common.settings import REPO
 
 pytestmark = pytest.mark.faults
 

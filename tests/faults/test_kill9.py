@@ -1,11 +1,13 @@
-"""A market is played live while its parts are stopped and killed; nobody mends anything; nothing may be lost.
+"""Parts of the lakehouse are stopped and killed while a market is played live; nothing may be lost.
 
-The tests run in this order on one market. What each part promises when it dies: docs/explanation/architecture.md.
+No person repairs anything. The tests run in this order on one market. What each part guarantees
+when it is killed is in docs/explanation/architecture.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ import psycopg
 import pytest
 import yaml
 
-from stack.engine import supervise, up
+from common.settings import Settings
+from stack.engine import supervisor
+from stack.engine.lifecycle import up
 from tests.conftest import Stack
 from tests.e2e.lakehouse import assert_conserved, await_stream, latest_hashes, tickhouse, until
-from tests.faults.victims import (
+from tests.faults.processes import (
     LeaseWatch,
     answers,
     drivers,
@@ -27,24 +31,27 @@ from tests.faults.victims import (
     lock_holders,
     queries,
 )
-from tickhouse.demo.run import commit_lake, exchange_state, stream_is_active
-from tickhouse.settings import Settings
+from tickhouse.demo.playback import exchange_state, set_pace
+from tickhouse.demo.publication import commit_lake
+from tickhouse.demo.run import stream_is_active
 
 pytestmark = pytest.mark.faults
 
 CONFIG = Path(__file__).with_name("market.yaml")
 SYMBOLS: list[str] = yaml.safe_load(CONFIG.read_text())["market"]["symbols"]
-TRADES_A_SECOND = 250
-# A supervised program is started again at once; Airflow's processes take longest to be well.
+SPEED: float = yaml.safe_load(CONFIG.read_text())["playback"]["speed"]
+TRADES_PER_SECOND = 250
+# A supervised program is restarted at once. Airflow's processes take longest until they are ready.
 BACK_S = 90.0
-# The driver: a retry delay, a JVM, a session, the queries. Or, when the database died while Airflow wanted
-# to note the driver's end, the time after which it misses the task's heartbeat.
+# For the driver: a retry delay, the start of a JVM, of a session and of the queries. When Airflow's
+# database was down at the moment the driver ended, Airflow notices the end by the missing heartbeat
+# of the task.
 DRIVER_BACK_S = 150.0
 
 
 @dataclass(frozen=True)
 class Market:
-    """The market that is played, and the lakehouse that takes it."""
+    """The market that is played, and the lakehouse that ingests it."""
 
     settings: Settings
     watch: LeaseWatch
@@ -60,10 +67,19 @@ class Market:
         assert state["state"] == "playing", "the market ended before its parts were killed"
         return int(state["trades_played"])
 
-    def pass_by(self, seconds: float) -> None:
-        """Let the market play on for so many seconds."""
-        end = self.played() + int(seconds * TRADES_A_SECOND)
+    def play_for(self, seconds: float) -> None:
+        """Wait while the market is played for so many seconds."""
+        end = self.played() + int(seconds * TRADES_PER_SECOND)
         until(f"{end} trades played", self.played, 30 + 2 * seconds, holds=lambda played: played >= end)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the market's clock, so that a slow restart does not use up the market."""
+        set_pace(self.settings, 0)
+        try:
+            yield
+        finally:
+            set_pace(self.settings, SPEED)
 
     def applied(self) -> int:
         """Return how many of the market's ids the candles hold."""
@@ -96,18 +112,19 @@ def market(stack: Stack) -> Iterator[Market]:
         up(services=["exchange", "producer"])
         with LeaseWatch(settings.home / "stream").running() as watch:
             yield Market(settings, watch)
-    supervise.stop(["producer", "exchange"])
+    supervisor.stop(["producer", "exchange"])
 
 
 def test_stopped_store_stalls_its_own_query_alone(market: Market) -> None:
     until("a latest price of every symbol", market.latest_ids, 60.0, holds=lambda ids: len(ids) == len(SYMBOLS))
 
-    supervise.stop(["redis"])
-    # Trades that the exchange has not played yet: they reach the candles while Redis is down, or never.
-    before, wanted = queries(market.stream), market.played() + 15 * TRADES_A_SECOND
+    supervisor.stop(["redis"])
+    # These trades are played after Redis was stopped, so they can only reach the candles while it
+    # is down.
+    before, wanted = queries(market.stream), market.played() + 15 * TRADES_PER_SECOND
     until(f"{wanted} trades in the candles", market.applied, 90.0, holds=lambda applied: applied >= wanted)
     now = queries(market.stream)
-    supervise.start("redis")
+    supervisor.start("redis")
     until("Redis to answer", lambda: answers("redis"), 30.0)
 
     assert {name: query["failures"] for name, query in now.items()} == dict.fromkeys(now, 0)
@@ -132,37 +149,40 @@ def test_killed_parts_come_back_by_themselves(market: Market) -> None:
     driver = lease_record(market.stream)
     assert driver is not None
     kill(driver.pid)
-    market.pass_by(2)  # Airflow is about to start the next driver when its own database dies
+    market.play_for(2)  # Airflow is about to start the next driver when its database is killed
     kill_and_await(market, "postgres", "postgres", with_children=True)
 
-    until("Airflow to be well", lambda: answers("airflow"), BACK_S)
-    until(
-        f"another driver than {driver}, with all queries active",
-        lambda: (lease_record(market.stream), stream_is_active(market.settings.home)),
-        DRIVER_BACK_S,
-        holds=lambda seen: seen[0] != driver and seen[1],
-    )
+    with market.paused():
+        until("Airflow to be ready", lambda: answers("airflow"), BACK_S)
+        until(
+            f"another driver than {driver}, with all queries active",
+            lambda: (lease_record(market.stream), stream_is_active(market.settings.home)),
+            DRIVER_BACK_S,
+            holds=lambda seen: seen[0] != driver and seen[1],
+        )
 
 
 def kill_and_await(market: Market, program: str, service: str | None, *, with_children: bool = False) -> None:
-    """Kill a program, let the market play on for some seconds, and wait until its supervisor has it back."""
+    """Kill a program, play the market for some seconds, and wait for the program's restart."""
     killed = kill_program(program, with_children=with_children)
-    market.pass_by(3)
+    market.play_for(3)
 
     def look() -> Any:
-        state = supervise.state(program)
+        state = supervisor.state(program)
         return state, state.pid not in (0, killed) and (service is None or answers(service))
 
-    until(f"{program} to come back", look, BACK_S, holds=lambda seen: seen[0].state == "RUNNING" and seen[1])
+    with market.paused():
+        until(f"{program} to run again", look, BACK_S, holds=lambda seen: seen[0].state == "RUNNING" and seen[1])
 
 
-def test_nothing_was_lost_or_taken_twice(market: Market) -> None:
+def test_nothing_was_lost_or_stored_twice(market: Market) -> None:
     until("the market's end", lambda: exchange_state(market.settings), 180.0, holds=lambda now: now["state"] == "done")
     report = tickhouse("reconcile", "--wait", "240", timeout_s=300)
 
     assert_conserved(report)
-    assert report["gaps_open"] == 0
-    assert report["gaps_filled"] > 0  # the kills and cuts cost ids, which REST brought back
+    # Files that an earlier test replayed into this lakehouse may have holes between them.
+    assert [gap for gap in tickhouse("gaps", "--state", "open") if gap["source"] != "ARCHIVE"] == []
+    assert report["gaps_filled"] > 0  # ids were missed during the kills, and fetched by REST
 
 
 def test_one_driver_wrote_at_any_moment(market: Market) -> None:

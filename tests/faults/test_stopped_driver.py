@@ -1,4 +1,7 @@
-"""A driver that Airflow stops must get to end its open batches: the operator's own hook kills it without asking."""
+"""A driver that Airflow stops may finish its open batches first.
+
+The hook of Airflow's own operator would kill it at once.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tickhouse.settings import REPO
+from common.settings import REPO
 
 pytestmark = pytest.mark.faults
 
@@ -18,7 +21,7 @@ STOP = """
 import os, subprocess, sys
 from pathlib import Path
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from spark.submit_operator import StreamSubmitOperator
+from tickhouse.dag_tasks.stream_trades import StreamSubmitOperator
 stop = Path(os.environ["TICKHOUSE_HOME"]) / "stream" / "stop"
 stop.parent.mkdir()
 driver = "import pathlib, sys, time\\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)\\nprint('drained')"

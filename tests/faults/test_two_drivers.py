@@ -1,4 +1,7 @@
-"""Two drivers on the same checkpoints at once: the real job, submitted twice; no server is needed to see who stays."""
+"""Two drivers are started at once on the same checkpoints: only one of them remains.
+
+It is the real job, submitted twice. No server has to run for that.
+"""
 
 from __future__ import annotations
 
@@ -11,36 +14,33 @@ from pathlib import Path
 
 import pytest
 
-from spark.conf import submit_conf
+from common.settings import REPO, ports
+from spark.conf import jar_list, stream_submit_conf, submit_command
 from stack.engine.fetch import jar_dir
 from tests.e2e.lakehouse import until
-from tests.faults.victims import LeaseWatch, drivers, kill, lease_record, lock_holders
+from tests.faults.processes import LeaseWatch, drivers, kill, lease_record, lock_holders
 from tests.homes import own_home
-from tickhouse.settings import REPO, ports
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    with own_home():  # for its ports, where nobody answers
+    with own_home():  # for its ports, on which no server listens
         yield tmp_path / "home"
 
 
 def submit(home: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start the job as Airflow does; spark-submit turns into the driver's JVM."""
-    conf = submit_conf(jar_dir(REPO / "spark" / "jars" / "pom.xml"), ports()["spark_ui"])
-    command = [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", "local[1]"]
-    for name, value in conf.items():
-        command += ["--conf", f"{name}={value}"]
+    """Start the job as Airflow does; spark-submit replaces itself by the driver's JVM."""
+    jars = jar_list(jar_dir(REPO / "spark" / "jars" / "pom.xml"))
+    conf = stream_submit_conf(jars, str(ports()["spark_ui"]))
+    command = submit_command(REPO / "spark" / "streaming" / "job.py", conf, master="local[1]")
     environment = os.environ | {
         "TICKHOUSE_HOME": str(home), "PYTHONPATH": str(REPO), "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
     }  # fmt: skip
     with log.open("wb") as output:
-        return subprocess.Popen(
-            [*command, str(REPO / "spark" / "streaming.py")], env=environment, stdout=output, stderr=output
-        )
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
 
 def any_ended(exit_codes: list[int | None]) -> bool:

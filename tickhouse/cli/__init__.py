@@ -5,32 +5,50 @@ Heavy imports stay inside the commands, so that `tickhouse --help` answers at on
 
 from __future__ import annotations
 
+import errno
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer._click import Context
 from typer.core import TyperGroup
 
-from tickhouse.errors import TickhouseError
+from common.errors import ServiceNotReady, TickhouseError, TransientError
 
 
-class _Commands(TyperGroup):
-    """Shows our own errors as message, what is safe and the next command; never as a traceback."""
+class CommandGroup(TyperGroup):
+    """Prints our own errors without a traceback: message, what is safe and the next command."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the arguments, with `--demo` accepted after the command as well."""
+        if "--demo" in args:
+            args = ["--demo", *(word for word in args if word != "--demo")]
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:
+        """Run the command; our own errors end it with their exit code."""
         try:
             return super().invoke(ctx)
         except TickhouseError as error:
             show_error(error)
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            disk_full = ServiceNotReady(
+                f"The disk is full: {error.filename or error}.",
+                safe="Acknowledged records are kept.",
+                next_command="free some space, then tickhouse up",
+            )
+            show_error(disk_full)
+            raise typer.Exit(disk_full.exit_code) from error
 
 
 app = typer.Typer(
     name="tickhouse",
-    cls=_Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,  # locals may hold a password
@@ -38,18 +56,42 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def root(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Use the demo's lakehouse, which `tickhouse demo` leaves running.")
+    ] = False,
+) -> None:
+    """Choose the lakehouse that the command works on."""
+    if demo:
+        from tickhouse.demo.home import enter
+
+        enter()
+
+
 def show_error(error: TickhouseError) -> None:
-    """Print what happened, what is safe and what to run next, on standard error."""
+    """Print what happened, what is safe and what to run next on standard error."""
     typer.secho(f"{type(error).__name__}: ", fg="red", bold=True, nl=False, err=True)
     typer.echo(error.message, err=True)
     if error.safe:
         typer.echo(f"Safe: {error.safe}", err=True)
     if error.next_command:
         typer.echo(f"Next: {error.next_command}", err=True)
+    if isinstance(error, TransientError):
+        _point_to_demo()
+
+
+def _point_to_demo() -> None:
+    """Mention `--demo` when the demo's lakehouse is the only one."""
+    from common.settings import home
+    from tickhouse.demo.home import demo_home, is_demo
+
+    if not home().exists() and is_demo(demo_home(home())):
+        typer.echo("Only the demo's lakehouse exists: use tickhouse --demo.", err=True)
 
 
 def _load_commands() -> None:
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name):
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         register: Callable[[typer.Typer], None] | None = getattr(
             import_module(f"{__name__}.{module.name}"), "register", None
         )

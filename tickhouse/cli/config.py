@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
+from tickhouse.cli.options import JsonOption
+
 if TYPE_CHECKING:
-    from tickhouse.settings import Settings
+    from common.settings import Settings
+
+
+config = typer.Typer(name="config", no_args_is_help=True, help="Show the configuration.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    config = typer.Typer(no_args_is_help=True, help="The configuration in force.")
-    app.add_typer(config, name="config")
+    app.add_typer(config)
 
-    @config.callback()
-    def _group() -> None:
-        """Keep `show` a command of its own name though it is the only one."""
 
-    @config.command()
-    def show(
-        json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
-    ) -> None:
-        """Show every setting, secrets redacted, and where its value comes from."""
-        from tickhouse.settings import home, load_settings
+@config.callback()
+def _group() -> None:
+    """Keep the name `show`: Typer drops the name of a group's only command."""
 
-        settings = load_settings()
-        rows = [
-            {"setting": name.upper(), "value": redacted(settings, name), "origin": settings.origin(name)}
-            for name in type(settings).model_fields
-        ]
-        if json:
-            from tickhouse.cli._show import print_json
 
-            print_json({"home": str(home()), "settings": rows})
-        else:
-            from rich.console import Console
-            from rich.table import Table
+@config.command()
+def show(json: JsonOption = False) -> None:
+    """Show every setting, without secrets, and where its value comes from."""
+    from rich.console import Console
+    from rich.table import Table
 
-            table = Table("setting", "value", "origin", box=None, pad_edge=False)
-            for row in rows:
-                table.add_row(*row.values())
-            Console(highlight=False).print(table)
+    from common.settings import home, load_settings
+    from tickhouse.cli.output import print_json
+
+    settings = load_settings()
+    rows = [
+        {"setting": name.upper(), "value": redacted(settings, name), "origin": settings.origin(name)}
+        for name in type(settings).model_fields
+    ]
+    if json:
+        print_json({"home": str(home()), "settings": rows})
+        return
+    table = Table("setting", "value", "origin", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row.values())
+    Console(highlight=False).print(table)
 
 
 def redacted(settings: Settings, name: str) -> str:
-    """Return a setting's value fit to be shown: an address without its password, of a secret only whether it is set."""
+    """Return a setting's value without secrets; an address is shown without its password."""
     from pydantic import SecretStr
 
     value = getattr(settings, name)

@@ -1,4 +1,4 @@
-"""`tickhouse connectors`: the files of `connectors/` against the Connect worker, with kubectl's verbs."""
+"""`tickhouse connectors`: deploy the files of `connectors/` to the Connect worker."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from tickhouse.connectors.plan import Change
-    from tickhouse.connectors.worker import Worker
+from tickhouse.cli.options import JsonOption
 
-Name = Annotated[str, typer.Argument(help="Connector: the name of its file.")]
-Names = Annotated[list[str] | None, typer.Argument(help="Connectors; all without a name.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+if TYPE_CHECKING:
+    from common.clients.connect import Worker
+    from tickhouse.connectors.plan import ConnectorChange
+
+Name = Annotated[str, typer.Argument(help="Name of the connector, which is the name of its file.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Connectors; all when none is named.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 MARKS = {
     "create": "[green]+ create[/]",
     "update": "[yellow]~ update[/]",
-    "none": "= in line",
+    "none": "= unchanged",
     "unknown": "[red]? no file[/]",
 }
 
 connectors = typer.Typer(
     name="connectors",
     no_args_is_help=True,
-    help="Deploy the sinks of connectors/*.json to Kafka Connect and look after them.",
+    help="Deploy connectors/*.json to Kafka Connect and manage the connectors.",
 )
 offsets = typer.Typer(name="offsets", no_args_is_help=True, help="How far a connector has read.")
 connectors.add_typer(offsets)
@@ -39,65 +40,65 @@ def register(app: typer.Typer) -> None:
 
 
 @connectors.command("ls")
-def list_all(json: Json = False) -> None:
-    """List every connector, of the files and of the worker: state, tasks, records yet to read, dead letters."""
+def list_all(json: JsonOption = False) -> None:
+    """List every connector that has a file or runs: state, tasks, lag, dead letters."""
     from rich.console import Console
     from rich.table import Table
 
-    from tickhouse.cli._show import print_json
-    from tickhouse.connectors.state import survey
-    from tickhouse.settings import load_settings
+    from common.settings import load_settings
+    from tickhouse.cli.output import print_json
+    from tickhouse.connectors.health import survey
 
     with _worker() as worker:
-        found = survey(worker, load_settings())
+        surveyed = survey(worker, load_settings())
     if json:
-        print_json([one.document() for one in found])
+        print_json([connector.document() for connector in surveyed])
         return
-    table = Table("connector", "state", "tasks", "topics", "yet to read", "dead letters", "file")
-    for one in found:
-        tasks = f"{one.tasks_running}/{len(one.tasks)}"
-        lag = "" if one.lag_records is None else f"{one.lag_records:,}"
+    table = Table("connector", "state", "tasks", "topics", "lag", "dead letters", "file")
+    for connector in surveyed:
+        tasks = f"{connector.tasks_running}/{len(connector.tasks)}"
+        lag = "" if connector.lag_records is None else f"{connector.lag_records:,}"
         table.add_row(
-            one.name,
-            one.state,
+            connector.name,
+            connector.state,
             tasks,
-            ", ".join(one.topics),
+            ", ".join(connector.topics),
             lag,
-            f"{one.dead_letters:,}",
-            "" if one.has_file else "none",
+            f"{connector.dead_letters:,}",
+            "" if connector.has_file else "none",
         )
     Console().print(table)
 
 
 @connectors.command()
-def describe(name: Name, json: Json = False) -> None:
-    """Show one connector: configuration without secrets, tasks with their errors, lag, dead letters."""
+def describe(name: Name, json: JsonOption = False) -> None:
+    """Show one connector: configuration without secrets, tasks, errors, lag, dead letters."""
     from rich.console import Console
 
-    from tickhouse.cli._show import print_json
-    from tickhouse.connectors.state import survey
-    from tickhouse.errors import ConfigurationError
-    from tickhouse.settings import load_settings
+    from common.errors import ConfigurationError
+    from common.settings import load_settings
+    from tickhouse.cli.output import print_json
+    from tickhouse.connectors.health import survey
 
     with _worker() as worker:
-        found = {one.name: one for one in survey(worker, load_settings())}
-    if name not in found:
-        raise ConfigurationError(f"Expected a connector of {', '.join(found)}, was {name!r}.")
+        by_name = {connector.name: connector for connector in survey(worker, load_settings())}
+    if name not in by_name:
+        raise ConfigurationError(f"There is no connector {name!r}; there are {', '.join(by_name)}.")
     if json:
-        print_json(found[name].document())
+        print_json(by_name[name].document())
         return
     console = Console(highlight=False, markup=False)
-    for line in found[name].lines():
+    for line in by_name[name].lines():
         console.print(line)
 
 
 @connectors.command()
-def plan(names: Names = None, json: Json = False) -> None:
-    """Show what apply would change, validated by the worker; exit code 10 on drift, 2 when a file is refused."""
-    from tickhouse.cli._show import print_json
+def plan(names: Names = None, json: JsonOption = False) -> None:
+    """Show what `apply` would change; exit code 10 on drift, 2 when the worker refuses a file."""
+    from common.errors import ConfigurationError, DriftFound
+    from tickhouse.cli.output import print_json
     from tickhouse.connectors import plan as plans
     from tickhouse.connectors.files import chosen, read
-    from tickhouse.errors import ConfigurationError, DriftFound
 
     wanted = chosen(read(), names or [])
     with _worker() as worker:
@@ -119,12 +120,12 @@ def plan(names: Names = None, json: Json = False) -> None:
 
 
 @connectors.command()
-def apply(names: Names = None, json: Json = False) -> None:
-    """Bring the worker in line with the files: all are validated first; what is in line is left alone."""
-    from tickhouse.cli._show import print_json
+def apply(names: Names = None, json: JsonOption = False) -> None:
+    """Validate all files, then apply those that changed to the worker."""
+    from common.settings import load_settings
+    from tickhouse.cli.output import print_json
     from tickhouse.connectors import plan as plans
     from tickhouse.connectors.files import chosen, read
-    from tickhouse.settings import load_settings
 
     wanted = chosen(read(), names or [])
     with _worker() as worker:
@@ -138,30 +139,30 @@ def apply(names: Names = None, json: Json = False) -> None:
 @connectors.command()
 def restart(
     name: Name,
-    failed: Annotated[bool, typer.Option("--failed", help="Only what has failed of it.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Restart only the parts that failed.")] = False,
 ) -> None:
-    """Restart a connector and its tasks; what was not yet confirmed is delivered again, and replaces itself."""
+    """Restart a connector and its tasks; unconfirmed records are delivered again."""
     with _worker() as worker:
         worker.restart(name, only_failed=failed)
 
 
 @connectors.command()
 def pause(name: Name) -> None:
-    """Have a connector read no further until it is resumed."""
+    """Pause a connector until it is resumed."""
     with _worker() as worker:
         worker.pause(name)
 
 
 @connectors.command()
 def resume(name: Name) -> None:
-    """Have a paused or stopped connector read on."""
+    """Resume a paused or stopped connector."""
     with _worker() as worker:
         worker.resume(name)
 
 
 @connectors.command()
 def delete(name: Name, yes: Yes = False) -> None:
-    """Remove a connector from the worker; what it wrote stays, and its offsets: applied again it goes on from there."""
+    """Remove a connector from the worker; data and offsets stay, so `apply` continues from them."""
     if not yes:
         typer.confirm(f"Remove {name} from the worker?", abort=True, err=True)
     with _worker() as worker:
@@ -170,9 +171,9 @@ def delete(name: Name, yes: Yes = False) -> None:
 
 @offsets.command()
 def reset(name: Name, yes: Yes = False) -> None:
-    """Have a connector read its topics from their beginning again; says first what will be delivered again."""
-    from tickhouse.connectors.state import redelivery
-    from tickhouse.settings import load_settings
+    """Reset a connector to the start of its topics; shows first what is delivered again."""
+    from common.settings import load_settings
+    from tickhouse.connectors.health import redelivery
 
     with _worker() as worker:
         typer.echo(redelivery(worker, load_settings(), name), err=True)
@@ -183,22 +184,22 @@ def reset(name: Name, yes: Yes = False) -> None:
 
 @contextmanager
 def _worker() -> Iterator[Worker]:
-    from tickhouse.connectors.worker import Worker
-    from tickhouse.settings import load_settings
+    from common.clients.connect import Worker
+    from common.settings import load_settings
 
-    with Worker(load_settings().connect_url) as worker:
+    with Worker.of(load_settings()) as worker:
         yield worker
 
 
-def _show(changes: list[Change]) -> None:
+def _show(changes: list[ConnectorChange]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
     console = Console(highlight=False)
     for change in changes:
         console.print(f"{MARKS[change.action]} {change.name}")
-        for key, found, wanted in change.differences if change.action == "update" else ():
-            console.print(f"    {escape(key)}: {_value(found)} -> {_value(wanted)}")
+        for key, present, wanted in change.differences if change.action == "update" else ():
+            console.print(f"    {escape(key)}: {_value(present)} -> {_value(wanted)}")
         for key, errors in change.faults.items():
             console.print(f"    [red]{escape(key)}: {escape(' '.join(errors))}[/]")
 

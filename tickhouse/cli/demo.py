@@ -1,4 +1,4 @@
-"""`tickhouse demo`: a market through everything, ended by the reconcile table."""
+"""`tickhouse demo`: a synthetic market through the whole lakehouse, then the reconcile table."""
 
 from __future__ import annotations
 
@@ -6,56 +6,61 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from tickhouse.cli.options import JsonOption
 
-    from tickhouse.demo.run import Outcome
-    from tickhouse.settings import Settings
+if TYPE_CHECKING:
+    from tickhouse.demo.run import DemoResult
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-
-    @app.command()
-    def demo(
-        profile: Annotated[str, typer.Option(help="core, or sinks: its stores are filled and weighed, too.")] = "core",
-        json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
-    ) -> None:
-        """Start everything, play a synthetic market with faults through it, and weigh every store."""
-        from tickhouse.cli._show import Progress, console, print_json
-        from tickhouse.cli.reconcile import failure
-        from tickhouse.demo.run import Demo
-        from tickhouse.reconcile.show import show
-        from tickhouse.settings import load_settings
-
-        screen = console()
-        outcome = Demo(screen, Progress(), profile).run()
-        show(outcome.report, screen)
-        if not outcome.report.ok:
-            raise failure(outcome.report)
-        _farewell(screen, load_settings(), outcome)
-        if json:
-            print_json(document(outcome))
+    app.command()(demo)
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
+def demo(
+    profile: Annotated[str, typer.Option(help="core, or sinks to fill and compare its stores as well.")] = "core",
+    pace: Annotated[
+        float | None, typer.Option(min=0.1, help="Most seconds of market time per second; the default is 20.")
+    ] = None,
+    events: Annotated[int | None, typer.Option(min=1, help="Aggregate trades to play; the default is 210,000.")] = None,
+    light: Annotated[bool, typer.Option("--light", help="Small heaps, six symbols, 40,000 trades.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Play a synthetic market with faults through a separate lakehouse and compare every store."""
+    from common.settings import load_settings
+    from tickhouse.cli.output import console, print_json
+    from tickhouse.cli.reconcile import failure
+    from tickhouse.cli.render.demo import DemoConsole, show_result
+    from tickhouse.cli.render.reconcile import show
+    from tickhouse.demo.home import enter
+    from tickhouse.demo.market import MarketOptions
+    from tickhouse.demo.run import Demo, DemoOptions
+
+    enter(is_new=True)
+    screen = console()
+    options = DemoOptions(profile, MarketOptions(pace, events, light))
+    result = Demo(DemoConsole(screen), options).run()
+    show(result.report, screen)
+    if not result.report.ok:
+        raise failure(result.report)
+    show_result(result, load_settings(), screen)
+    if json:
+        print_json(document(result))
+
+
+def document(result: DemoResult) -> dict[str, Any]:
     """Return what `--json` prints."""
+    from common.settings import home, ports
+
     return {
-        "reconcile": outcome.report.document(),
-        "commit": outcome.commit,
-        "main": outcome.main,
-        "seconds": outcome.seconds,
+        "home": str(home()),
+        "ports": ports(),
+        "is_simulated": True,
+        "reconcile": result.report.document(),
+        "commit": result.commit,
+        "main": result.main,
+        "seconds": result.seconds,
+        "memory_mb": result.memory_mb,
+        "slowest_pace": result.slowest_pace,
+        "alerts": result.alerts.document(),
     }
-
-
-def _farewell(screen: Console, settings: Settings, outcome: Outcome) -> None:
-    from tickhouse.settings import ports, secrets_file
-
-    screen.print(f"\nLake: commit [bold]{outcome.commit['id'][:16]}[/] of ingest, {outcome.commit['message']}")
-    screen.print(f"Main: commit [bold]{outcome.main['id'][:16]}[/], tags {', '.join(outcome.main['tags'])}")
-    screen.print(f"Audit:    {outcome.main['metadata'].get('audit.report', '')}")
-    screen.print(f"Airflow:  {settings.airflow_url}   user admin, password: AIRFLOW_ADMIN_PASSWORD in {secrets_file()}")
-    screen.print(f"Spark:    http://127.0.0.1:{ports()['spark_ui']}")
-    screen.print(f"Metrics:  http://127.0.0.1:{ports()['producer_metrics']}/metrics")
-    screen.print("Look:     tickhouse status | tickhouse gaps | tickhouse explain EVENT_ID | tickhouse candles --help")
-    screen.print("Stop:     tickhouse down (data stays) | tickhouse down --purge (nothing stays)\n")

@@ -9,14 +9,15 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command()(down)
 
-    @app.command()
-    def down(
-        purge: Annotated[bool, typer.Option("--purge", help="Also remove all data, logs and secrets.")] = False,
-    ) -> None:
-        """Stop every service, dependants first, and the supervisor. Data stays unless --purge is given."""
-        from stack.engine import down as take_down
-        from tickhouse.cli._show import Progress
 
-        with Progress() as progress:
-            take_down(purge=purge, report=progress)
+def down(
+    purge: Annotated[bool, typer.Option("--purge", help="Also remove all data, logs and secrets.")] = False,
+) -> None:
+    """Stop every service, dependants first, and the supervisor; data stays without --purge."""
+    from stack.engine.lifecycle import down as take_down
+    from tickhouse.cli.output import Progress
+
+    with Progress() as progress:
+        take_down(purge=purge, report=progress)

@@ -1,49 +1,106 @@
-"""`tickhouse gaps`: what the exchange sent and we have not."""
+"""`tickhouse gaps`: ids that the exchange sent and Tickhouse did not receive."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
+from tickhouse.cli.options import JsonOption
+
+STATES = ("open", "filled", "unfillable")
+
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-
-    @app.command()
-    def gaps(
-        state: Annotated[str | None, typer.Option(help="Only open, filled or unfillable ones.")] = None,
-        json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
-    ) -> None:
-        """Show the gap ledger: each range of missing ids and what became of it."""
-        from producer.outbox import GAPS
-        from producer.topic_log import TopicLog
-        from tickhouse.cli._show import print_json
-        from tickhouse.errors import ConfigurationError
-        from tickhouse.settings import load_settings
-
-        states = ("open", "filled", "unfillable")
-        if state is not None and state not in states:
-            raise ConfigurationError(f"Expected a state of {states}, was {state!r}.")
-        reader = TopicLog(load_settings().kafka_bootstrap_servers)
-        try:
-            values = sorted(reader.latest(GAPS).values(), key=lambda gap: gap["detected_at_us"])
-        finally:
-            reader.close()
-        chosen = [gap for gap in values if state in (None, gap["state"])]
-        if json:
-            print_json(chosen)
-        else:
-            _table(chosen)
+    """Add the commands."""
+    gaps = typer.Typer()
+    app.add_typer(gaps, name="gaps")
+    gaps.callback(invoke_without_command=True)(show)
+    gaps.command("declare")(declare)
 
 
-def _table(gaps: list[dict[str, Any]]) -> None:
+def show(
+    context: typer.Context,
+    state: Annotated[str | None, typer.Option(help="Only gaps in this state: open, filled or unfillable.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only gaps of this symbol.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows to show; the totals count all gaps.")] = 100,
+    json: JsonOption = False,
+) -> None:
+    """Show the gap ledger: each range of missing ids and its state."""
+    from common.clients.kafka import TopicLog
+    from common.errors import ConfigurationError
+    from common.settings import load_settings
+    from common.topics import GAPS
+    from tickhouse.cli.output import print_json
+
+    if context.invoked_subcommand is not None:
+        return
+    if state is not None and state not in STATES:
+        raise ConfigurationError(f"Expected one of the states {', '.join(STATES)}, was {state!r}.")
+    reader = TopicLog(load_settings().kafka_bootstrap_servers)
+    try:
+        values = sorted(reader.latest(GAPS).values(), key=lambda gap: gap["detected_at_us"])
+    finally:
+        reader.close()
+    chosen = [gap for gap in values if state in (None, gap["state"]) and symbol in (None, gap["symbol"])]
+    if json:
+        print_json(chosen)
+    else:
+        _table(chosen, limit)
+
+
+def declare(
+    market: Annotated[str, typer.Argument(help="spot, usdm or coinm.")],
+    symbol: Annotated[str, typer.Argument(help="The exchange's own symbol.")],
+    first_id: Annotated[int, typer.Argument(min=0, help="First id that cannot be filled.")],
+    last_id: Annotated[int, typer.Argument(min=0, help="Last id that cannot be filled.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why it cannot be filled; kept in the gap ledger.")],
+    stream: Annotated[str, typer.Option(help="aggTrade or trade.")] = "aggTrade",
+    json: JsonOption = False,
+) -> None:
+    """Declare open gaps, or parts of them, unfillable; ids that arrive later still close them."""
+    from common.errors import ConfigurationError
+    from common.settings import load_settings
+    from producer.declare_lost import declare_unfillable
+    from producer.events import check_market, check_symbol
+    from tickhouse.cli.output import console, print_json
+
+    check_market(market)
+    check_symbol(symbol)
+    if last_id < first_id or not reason.strip():
+        raise ConfigurationError("Expected a reason, and a first id that is not greater than the last id.")
+    declared = declare_unfillable(load_settings(), (market, symbol, stream), (first_id, last_id), reason.strip())
+    if json:
+        print_json(declared)
+        return
+    for gap in declared:
+        console().print(f"{gap['first_id']}..{gap['last_id']}: {gap['state']} ({gap['reason']})")
+
+
+def _table(gaps: list[dict[str, Any]], limit: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if not gaps:
+        Console().print("The gap ledger has no such gap.")
+        return
     table = Table("market", "symbol", "stream", "first id", "last id", "ids", "state", "reason", "source")
-    for gap in gaps:
-        ids = gap["last_id"] - gap["first_id"] + 1
-        row = (gap["market"], gap["symbol"], gap["stream"], gap["first_id"], gap["last_id"], ids, gap["state"])
+    for gap in gaps[-limit:]:
+        row = (gap["market"], gap["symbol"], gap["stream"], gap["first_id"], gap["last_id"], _size(gap), gap["state"])
         table.add_row(*map(str, row), gap["reason"], gap["source"])
-    Console().print(table if gaps else "No gap was ever seen.")
+    Console().print(table)
+    hidden = f"the newest {limit:,} of " if len(gaps) > limit else ""
+    Console().print(f"{hidden}{len(gaps):,} gaps: " + ", ".join(_sums(gaps)), highlight=False)
+
+
+def _sums(gaps: Iterable[dict[str, Any]]) -> list[str]:
+    sums: dict[str, list[int]] = {}
+    for gap in gaps:
+        sums.setdefault(gap["state"], []).append(_size(gap))
+    return [f"{len(sizes):,} {state} ({sum(sizes):,} ids)" for state, sizes in sorted(sums.items())]
+
+
+def _size(gap: dict[str, Any]) -> int:
+    return int(gap["last_id"]) - int(gap["first_id"]) + 1

@@ -1,4 +1,4 @@
-"""`tickhouse reconcile`: hold every store against what the exchange offered."""
+"""`tickhouse reconcile`: compare every store with what the exchange offered."""
 
 from __future__ import annotations
 
@@ -6,52 +6,58 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tickhouse.cli.options import JsonOption
+
 if TYPE_CHECKING:
-    from tickhouse.errors import ReconcileFailed
-    from tickhouse.reconcile.law import Report
+    from common.errors import ReconcileFailed
+    from tickhouse.checks.reconcile.conservation_law import ReconcileReport
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-
-    @app.command()
-    def reconcile(
-        *,
-        store: Annotated[
-            list[str] | None,
-            typer.Option(
-                help="Only this store: kafka, enriched, lake, postgres, redis, mongodb, mongodb-raw, elasticsearch, "
-                "cassandra."
-            ),
-        ] = None,
-        ref: Annotated[str, typer.Option(help="Branch, tag or commit of the lake.")] = "ingest",
-        gold: Annotated[str, typer.Option(help="Hold the gold candles of this ref against the truth, too.")] = "",
-        wait: Annotated[float, typer.Option(help="Look again for so many seconds until all is right.")] = 0.0,
-        examples: Annotated[int, typer.Option(min=1, help="Examples to show of each fault.")] = 5,
-        json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
-    ) -> None:
-        """Weigh offered = delivered + rejected + known duplicates in every store; exit code 7 when it does not hold."""
-        from tickhouse.cli._show import console, print_json
-        from tickhouse.reconcile.run import Options, reconcile
-        from tickhouse.reconcile.show import show
-        from tickhouse.settings import load_settings
-
-        options = Options(tuple(store or ()), ref, examples, gold)
-        errors = console()
-        with errors.status("reconciling") as status:
-            report = reconcile(load_settings(), options, status.update, wait)
-        if json:
-            print_json(report.document())
-        else:
-            show(report, errors)
-        if not report.ok:
-            raise failure(report)
+    app.command()(reconcile)
 
 
-def failure(report: Report) -> ReconcileFailed:
-    """Return the error of a broken law: what broke first, and the command that tells more."""
-    from tickhouse.errors import ReconcileFailed
-    from tickhouse.reconcile.run import summary
+def reconcile(
+    *,
+    store: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this store: kafka, enriched, lake, postgres, redis, mongodb, mongodb-raw, elasticsearch, "
+            "cassandra, influxdb, geode, neo4j."
+        ),
+    ] = None,
+    ref: Annotated[str, typer.Option(help="Branch, tag or commit of the lake.")] = "ingest",
+    gold: Annotated[str, typer.Option(help="Also compare the gold candles of this ref with the truth.")] = "",
+    wait: Annotated[float, typer.Option(help="Repeat for up to this many seconds until everything agrees.")] = 0.0,
+    examples: Annotated[int, typer.Option(min=1, help="Examples to show per fault.")] = 5,
+    json: JsonOption = False,
+) -> None:
+    """Check every store: offered = delivered + rejected + known duplicates; exit code 7 if not."""
+    from common.market_kind import banner
+    from common.settings import home, load_settings
+    from tickhouse.checks.reconcile.run import Options, reconcile
+    from tickhouse.cli.output import console, print_json
+    from tickhouse.cli.render.reconcile import show
+
+    options = Options(tuple(store or ()), ref, examples, gold)
+    errors = console()
+    with errors.status("reconciling") as status:
+        report = reconcile(load_settings(), options, status.update, wait)
+    if json:
+        print_json(report.document())
+    else:
+        if text := banner(home()):
+            errors.print(f"[bold yellow]{text}[/]")
+        show(report, errors)
+    if not report.ok:
+        raise failure(report)
+
+
+def failure(report: ReconcileReport) -> ReconcileFailed:
+    """Return the error for a broken law: the worst fault, and the command that explains it."""
+    from common.errors import ReconcileFailed
+    from tickhouse.checks.reconcile.run import summary
 
     events = [subject for _, _, subject, _ in report.worst() if subject.startswith("binance:")]
     return ReconcileFailed(

@@ -1,4 +1,4 @@
-"""`tickhouse status`: what runs and what the pipeline holds."""
+"""`tickhouse status`: the services, and what is in the pipeline."""
 
 from __future__ import annotations
 
@@ -7,43 +7,54 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tickhouse.cli.options import JsonOption
+
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
 WATCH_EVERY_S = 2.0
+# Most silent or refused streams to list; `--json` has all of them.
+MOST_LISTED = 10
 
 HEALTH = {"ready": "[green]ready[/]", "not ready": "[red]not ready[/]", "stopped": "[dim]stopped[/]"}
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command()(status)
 
-    @app.command()
-    def status(
-        watch: Annotated[bool, typer.Option("--watch", help="Draw again every two seconds until Ctrl-C.")] = False,
-        json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
-    ) -> None:
-        """Show every service (state, probe, memory) and what Kafka, the stores and the lake hold."""
-        if json:
-            from tickhouse.cli._show import print_json
 
-            print_json(_gather())
-        elif watch:
-            _watch()
-        else:
-            from rich.console import Console
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds until Ctrl-C.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show every service (state, probe, memory) and what is in Kafka, the stores and the lake."""
+    if json:
+        from tickhouse.cli.output import print_json
 
-            Console(highlight=False).print(_draw(_gather()))
+        print_json(_gather())
+    elif watch:
+        _watch()
+    else:
+        from rich.console import Console
+
+        Console(highlight=False).print(_draw(_gather()))
 
 
 def _gather() -> dict[str, Any]:
-    from stack.engine import status
-    from stack.engine.pulse import pulse
-    from tickhouse.settings import home, load_settings
+    from common.market_kind import is_simulated
+    from common.settings import home, load_settings
+    from stack.engine.service_status import disk, status
+    from tickhouse.status.pipeline import pipeline_status
 
-    services = [one.as_dict() for one in status()]
-    return {"home": str(home()), "services": services, "pipeline": pulse(load_settings())}
+    return {
+        "home": str(home()),
+        "is_simulated": is_simulated(home()),
+        "disk": disk().as_dict(),
+        "services": [service.as_dict() for service in status()],
+        "pipeline": pipeline_status(load_settings()),
+    }
 
 
 def _watch() -> None:
@@ -61,24 +72,32 @@ def _watch() -> None:
 def _draw(document: dict[str, Any]) -> Group:
     from rich.console import Group
 
-    return Group(_services(document["services"]), _pipeline(document["pipeline"]))
+    from common.market_kind import BANNER
+
+    banner = [f"[bold yellow]{BANNER}[/]"] if document["is_simulated"] else []
+    services, disk, pipeline = document["services"], document["disk"], document["pipeline"]
+    return Group(*banner, _services_table(services), _disk_line(disk), _pipeline_table(pipeline))
 
 
-def _services(services: list[dict[str, Any]]) -> Table:
+def _disk_line(disk: dict[str, Any]) -> str:
+    line = f"\ndisk  {disk['free_gb']:,} of {disk['total_gb']:,} GB free at {disk['folder']}"
+    return f"[red]{line}: servers will soon fail to write. Free space, then tickhouse up[/]" if disk["is_low"] else line
+
+
+def _services_table(services: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("service", "state", "answers", "pid", "memory", "up", "ports", box=None, pad_edge=False)
-    for one in services:
-        pids = " ".join(map(str, one["pids"])) or "-"
-        listens = " ".join(map(str, one["ports"]))
-        memory = f"{one['memory_mb']} MB" if one["pids"] else "-"
-        table.add_row(
-            one["name"], one["state"], HEALTH[one["health"]], pids, memory, _duration(one["uptime_s"]), listens
-        )
+    table = Table("service", "state", "health", "pid", "memory", "up", "ports", box=None, pad_edge=False)
+    for service in services:
+        pids = " ".join(map(str, service["pids"])) or "-"
+        ports = " ".join(map(str, service["ports"]))
+        memory = f"{service['memory_mb']} MB" if service["pids"] else "-"
+        uptime = _duration(service["uptime_s"])
+        table.add_row(service["name"], service["state"], HEALTH[service["health"]], pids, memory, uptime, ports)
     return table
 
 
-def _pipeline(pipeline: dict[str, dict[str, Any]]) -> Table:
+def _pipeline_table(pipeline: dict[str, dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table("\n[bold]pipeline", "", "", box=None, pad_edge=False, show_header=True)
@@ -93,14 +112,28 @@ def _pipeline(pipeline: dict[str, dict[str, Any]]) -> Table:
 
 
 def _lines(name: str, value: object) -> list[tuple[str, str]]:
+    if name in ("silent_streams", "refused_streams") and isinstance(value, dict):
+        return _stream_problems(name, value)
     if isinstance(value, dict):
-        return [(f"{name} {key}", _figure(one)) for key, one in value.items()] or [(name, "-")]
+        return [(f"{name} {key}", _figure(figure)) for key, figure in value.items()] or [(name, "-")]
     return [(name, _figure(value))]
+
+
+def _stream_problems(name: str, streams: dict[str, float]) -> list[tuple[str, str]]:
+    """Return the number of streams, then the first ones with their silence or Binance's code."""
+    text = "for {} s, filled from REST" if name == "silent_streams" else "REST answers {}"
+    count = f"[red]{len(streams)}[/]" if streams else "0"
+    return [
+        (name, count),
+        *((f"  {stream}", text.format(value)) for stream, value in list(streams.items())[:MOST_LISTED]),
+    ]
 
 
 def _figure(value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -6,28 +6,31 @@ from typing import Annotated
 
 import typer
 
+from tickhouse.cli.options import JsonOption
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command()(up)
 
-    @app.command()
-    def up(
-        profile: Annotated[str, typer.Option(help="core, demo, ... or full.")] = "core",
-        service: Annotated[list[str] | None, typer.Option(help="Only this service and what it needs.")] = None,
-        json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
-    ) -> None:
-        """Start every service of a profile, in order, and wait until each answers. What runs is left alone."""
-        from stack.engine import status
-        from stack.engine import up as bring_up
-        from tickhouse.cli._show import Progress, print_json
-        from tickhouse.settings import home, ports
 
-        with Progress() as progress:
-            started = bring_up(profile, service, report=progress)
-        if json:
-            used = {one.name: one.memory_mb for one in status()}
-            services = [
-                {"name": one.service, "state": one.state, "seconds": one.seconds, "memory_mb": used[one.service]}
-                for one in started
-            ]
-            print_json({"home": str(home()), "services": services, "ports": ports()})
+def up(
+    profile: Annotated[str, typer.Option(help="core, demo, ... or full.")] = "core",
+    service: Annotated[list[str] | None, typer.Option(help="Only this service and those that it needs.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Start a profile and wait until each service is ready; running services are unchanged."""
+    from common.settings import home, ports
+    from stack.engine.lifecycle import up as bring_up
+    from stack.engine.service_status import status
+    from tickhouse.cli.output import Progress, print_json
+
+    with Progress() as progress:
+        started = bring_up(profile, service, report=progress)
+    if json:
+        memory_mb = {service.name: service.memory_mb for service in status()}
+        services = [
+            {"name": row.service, "state": row.state, "seconds": row.seconds, "memory_mb": memory_mb[row.service]}
+            for row in started
+        ]
+        print_json({"home": str(home()), "services": services, "ports": ports()})

@@ -1,1 +1,1 @@
-"""Deploys the files of `connectors/` to the Connect worker and watches what becomes of them."""
+"""Deploy the files of `connectors/` to the Connect worker, and watch the connectors."""

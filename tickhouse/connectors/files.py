@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tickhouse.errors import ConfigurationError
-from tickhouse.settings import REPO
+from common.errors import ConfigurationError
+from common.settings import REPO
 
 FOLDER = REPO / "connectors"
 DEAD_LETTERS = "errors.deadletterqueue.topic.name"
@@ -16,7 +16,7 @@ DEAD_LETTERS = "errors.deadletterqueue.topic.name"
 
 @dataclass(frozen=True)
 class Connector:
-    """One file: the connector's name and its configuration, every value a text."""
+    """The connector in one file: its name and its configuration; every value is text."""
 
     name: str
     config: dict[str, str]
@@ -41,7 +41,7 @@ def read(folder: Path = FOLDER) -> dict[str, Connector]:
     """Read every connector file of a folder, by name.
 
     Raises:
-        ConfigurationError: A file is no connector; the message names it and what was expected.
+        ConfigurationError: A file is not a connector; the message names it and what was expected.
     """
     found = [_read(path) for path in sorted(folder.glob("*.json"))]
     return {connector.name: connector for connector in found}
@@ -51,7 +51,7 @@ def chosen(connectors: dict[str, Connector], names: Iterable[str]) -> dict[str, 
     """Return the named connectors; all without names.
 
     Raises:
-        ConfigurationError: There is no file of a name.
+        ConfigurationError: There is no file for a name.
     """
     wanted = list(names) or list(connectors)
     unknown = [name for name in wanted if name not in connectors]
@@ -65,7 +65,7 @@ def _read(path: Path) -> Connector:
         document = json.loads(path.read_text())
         connector = Connector(document["name"], dict(document["config"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{path} is no connector: expected name and config, was {error!r}.") from error
+        raise ConfigurationError(f"{path} is not a connector: expected name and config, was {error!r}.") from error
     _require(path, connector.name == path.stem, f"the name {path.stem}", connector.name)
     for key, value in connector.config.items():
         _require(path, isinstance(value, str), f"a text in {key}", repr(value))

@@ -1,4 +1,4 @@
-"""What would change: the files against the worker (pure), and the way there."""
+"""Compare the connector files with the worker, and apply the files to it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from common.clients.connect import Worker
+from common.errors import ConfigurationError, ServiceNotReady
+from common.settings import Settings
 from tickhouse.connectors.files import Connector
-from tickhouse.connectors.worker import Worker
-from tickhouse.errors import ConfigurationError, ServiceNotReady
-from tickhouse.settings import Settings
 
 Action = Literal["create", "update", "none", "unknown"]
 
 
-class Difference(NamedTuple):
-    """One key: what the worker has and what the file says; None where it is not there."""
+class KeyDifference(NamedTuple):
+    """One key of a configuration in the worker and in the file; None where it is missing."""
 
     key: str
     found: str | None
@@ -23,16 +23,16 @@ class Difference(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Change:
+class ConnectorChange:
     """What `apply` would do with one connector.
 
-    `unknown` is a connector that runs and has no file: it is drift, and nothing but `delete` touches it. `faults` is
-    what the worker's own validation says of the file, by key.
+    `unknown` is a connector that runs and has no file: it is drift, and only `delete` changes it.
+    `faults` are the errors of the worker's own validation of the file, by key.
     """
 
     name: str
     action: Action
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[KeyDifference] = field(default_factory=list)
     faults: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -46,51 +46,53 @@ class Change:
         return {"name": self.name, "action": self.action, "differences": differences, "faults": self.faults}
 
 
-def compare(wanted: Mapping[str, Connector], found: Mapping[str, Mapping[str, str]], *, is_whole: bool) -> list[Change]:
+def compare(
+    wanted: Mapping[str, Connector], found: Mapping[str, Mapping[str, str]], *, is_whole: bool
+) -> list[ConnectorChange]:
     """Return the change of each connector, in the order of names.
 
     Args:
-        wanted: Connectors by name, of the files.
-        found: Configurations by name, of the worker.
-        is_whole: `wanted` is every file: what runs beside them is unknown.
+        wanted: The connectors of the files, by name.
+        found: The configurations of the worker, by name.
+        is_whole: Whether `wanted` are all files, so that other running connectors are unknown.
     """
     changes = [_change(connector, found.get(name)) for name, connector in wanted.items()]
     extra = found.keys() - wanted.keys() if is_whole else set()
-    return sorted([*changes, *(Change(name, "unknown") for name in extra)], key=lambda change: change.name)
+    return sorted([*changes, *(ConnectorChange(name, "unknown") for name in extra)], key=lambda change: change.name)
 
 
-def _change(connector: Connector, found: Mapping[str, str] | None) -> Change:
+def _change(connector: Connector, found: Mapping[str, str] | None) -> ConnectorChange:
     if found is None:
-        return Change(connector.name, "create", differences({}, connector.config))
+        return ConnectorChange(connector.name, "create", differences({}, connector.config))
     found_differences = differences(found, connector.config)
-    return Change(connector.name, "update" if found_differences else "none", found_differences)
+    return ConnectorChange(connector.name, "update" if found_differences else "none", found_differences)
 
 
-def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[Difference]:
+def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[KeyDifference]:
     """Return the keys that differ, in the order of names."""
     keys = sorted(found.keys() | wanted.keys())
-    return [Difference(key, found.get(key), wanted.get(key)) for key in keys if found.get(key) != wanted.get(key)]
+    return [KeyDifference(key, found.get(key), wanted.get(key)) for key in keys if found.get(key) != wanted.get(key)]
 
 
-def plan(worker: Worker, wanted: Mapping[str, Connector], *, is_whole: bool) -> list[Change]:
-    """Compare files and worker, and have the worker validate every file.
+def plan(worker: Worker, wanted: Mapping[str, Connector], *, is_whole: bool) -> list[ConnectorChange]:
+    """Compare the files with the worker, which also validates every file.
 
     Raises:
         ServiceNotReady: The worker does not answer.
     """
     changes = compare(wanted, worker.configs(), is_whole=is_whole)
     return [
-        Change(one.name, one.action, one.differences, worker.faults(one.name, wanted[one.name].config))
+        ConnectorChange(one.name, one.action, one.differences, worker.config_errors(one.name, wanted[one.name].config))
         if one.name in wanted
         else one
         for one in changes
     ]
 
 
-def apply(worker: Worker, settings: Settings, wanted: Mapping[str, Connector]) -> list[Change]:
-    """Bring the worker in line with the files; what is in line is not touched.
+def apply(worker: Worker, settings: Settings, wanted: Mapping[str, Connector]) -> list[ConnectorChange]:
+    """Apply the files to the worker; connectors that are equal to their file are not changed.
 
-    The dead-letter topics come first: Connect would make them with its own retention.
+    The dead-letter topics are made first: Connect would make them with another retention.
 
     Raises:
         ConfigurationError: The worker's validation finds a fault; nothing was changed then.
@@ -119,7 +121,7 @@ def faults_text(faulty: Mapping[str, Mapping[str, list[str]]]) -> str:
 
 
 def make_dead_letter_topics(settings: Settings, names: list[str]) -> None:
-    """Make the dead-letter topics that are missing, as `schemas/topics.yaml` says of them all.
+    """Make the missing dead-letter topics with the settings in `schemas/topics.yaml`.
 
     Raises:
         ServiceNotReady: Kafka does not answer.

@@ -1,1 +1,1 @@
-"""Dead letters: read them whoever wrote them, say what they mean, send them again once the cause is mended."""
+"""Dead letters of every writer: list them, explain them, and send them again after a fix."""

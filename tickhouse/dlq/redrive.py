@@ -1,15 +1,15 @@
 """Send dead letters again.
 
-Contract, in this order for a batch of letters:
+Contract, in this order per batch of letters:
 
-1. a letter that was sent again before is left alone: its next failure is a letter of its own;
-2. the record is made (tickhouse/dlq/mend.py) or the letter is refused with the reason;
-3. its try is written to `audit.redrives`, or the letter is refused because there were three;
-4. the records are sent and flushed (`acks=all`);
-5. the tries are marked as sent.
+1. A letter that was already sent again is skipped. If its record failed again, it has a new letter.
+2. The record is built (tickhouse/dlq/repaired_records.py), or the letter is refused with a reason.
+3. The try is written to `audit.redrives`, or the letter is refused because it had three tries.
+4. The records are sent and flushed (`acks=all`).
+5. The tries are marked as sent.
 
-Who dies between 3 and 5 leaves tries in state `sending`; the next run sends those again, which changes nothing, because
-every store upserts by event id.
+A process that dies between 3 and 5 leaves tries in state `sending`. The next run sends those again,
+which changes nothing, because every store upserts by event id.
 """
 
 from __future__ import annotations
@@ -23,25 +23,29 @@ from typing import Any
 
 import httpx
 
-from producer.outbox import Headers, Outbox
+from common.clients.avro import AvroDecoder, registry_lookup
+from common.clients.kafka import TopicLog
+from common.errors import RejectedRecord
+from common.settings import Settings
+from producer.writer.outbox import Headers, Outbox
 from schemas.registry import schema_id
-from tickhouse.dlq import mend
-from tickhouse.dlq.audit import MOST_TRIES, Audit
+from tickhouse.dlq import repaired_records
 from tickhouse.dlq.letters import Letter, Place
-from tickhouse.dlq.mend import Mended
-from tickhouse.dlq.topics import record_at
-from tickhouse.errors import RejectedRecord
-from tickhouse.reconcile.avro import Decoder, registry_fetch
-from tickhouse.reconcile.kafka import Topics
-from tickhouse.settings import Settings
+from tickhouse.dlq.reader import record_at
+from tickhouse.dlq.redrive_log import MOST_TRIES, RedriveLog
+from tickhouse.dlq.repaired_records import RepairedRecord
+from tickhouse.dlq.resolved import ResolvedLetters
 
-# One flush and one statement for so many letters.
+# Letters per flush and per statement.
 BATCH = 500
 
 
 @dataclass
-class Outcome:
-    """What became of one letter: `sent`, `would_send` (dry run), `skipped` (sent before) or `refused`."""
+class RedriveOutcome:
+    """The outcome for one letter.
+
+    `result` is `sent`, `would_send` (dry run), `skipped` (sent before or resolved) or `refused`.
+    """
 
     letter: Letter
     result: str
@@ -63,63 +67,68 @@ class Redrive:
     """Sends letters again.
 
     Args:
-        topics: Reads the records that letters were.
+        kafka: Reads the letters, and the records that were refused.
         decoder: Reads event ids.
-        audit: Where tries are written.
-        outbox: Where records go; None only says what would be sent.
-        schema_id: The registry's id of our schema by topic.
+        audit: The log of tries.
+        outbox: Sends the records; None for a dry run.
+        schema_id: Returns the registry's id of our schema by topic.
     """
 
-    topics: Topics
-    decoder: Decoder
-    audit: Audit
+    kafka: TopicLog
+    decoder: AvroDecoder
+    audit: RedriveLog
     outbox: Outbox | None
-    schema_id: mend.SchemaId
+    schema_id: repaired_records.SchemaId
     sent: frozenset[Place] = field(default_factory=frozenset)
+    is_resolved: Callable[[Letter], bool] = lambda _: False
 
-    def run(self, letters: Iterable[Letter]) -> Iterator[Outcome]:
+    def run(self, letters: Iterable[Letter]) -> Iterator[RedriveOutcome]:
         """Yield the outcome of each letter.
 
         Raises:
-            StoreUnavailable: Kafka, the registry or PostgreSQL does not answer; run it again.
+            StoreUnavailable: Kafka, the registry or PostgreSQL does not answer; a new run is safe.
         """
-        self.sent = self.audit.sent()
+        self.sent, self.is_resolved = self.audit.sent(), ResolvedLetters.of(self.kafka)
         letters = iter(letters)
         while batch := list(islice(letters, BATCH)):
-            outcomes = [self._one(letter) for letter in batch]
+            outcomes = [self._redrive(letter) for letter in batch]
             if self.outbox is not None:
                 self.outbox.flush()
                 self.audit.mark_sent(one.letter.place for one in outcomes if one.result == "sent")
             yield from outcomes
 
-    def _one(self, letter: Letter) -> Outcome:
+    def _redrive(self, letter: Letter) -> RedriveOutcome:
         if letter.place in self.sent:
-            return Outcome(letter, "skipped", "sent again before; if it failed again, that is a letter of its own")
+            return RedriveOutcome(letter, "skipped", "already sent again; if it failed again, there is a new letter")
+        if self.is_resolved(letter):
+            return RedriveOutcome(letter, "skipped", "resolved: another event with this id is delivered")
         try:
-            mended = self.mended(letter)
+            repaired = self.repaired(letter)
         except RejectedRecord as error:
-            return Outcome(letter, "refused", f"{error.reason}: {error.detail}")
-        outcome = Outcome(letter, "would_send", event_id=mended.event_id, topic=mended.topic)
-        return outcome if self.outbox is None else self._send(outcome, mended, self.outbox)
+            return RedriveOutcome(letter, "refused", f"{error.reason}: {error.detail}")
+        outcome = RedriveOutcome(letter, "would_send", event_id=repaired.event_id, topic=repaired.topic)
+        return outcome if self.outbox is None else self._send(outcome, repaired, self.outbox)
 
-    def _send(self, outcome: Outcome, mended: Mended, outbox: Outbox) -> Outcome:
+    def _send(self, outcome: RedriveOutcome, repaired: RepairedRecord, outbox: Outbox) -> RedriveOutcome:
         letter = outcome.letter
-        number = self.audit.begin(letter, fingerprint=mended.fingerprint, event_id=mended.event_id, target=mended.topic)
+        number = self.audit.begin(
+            letter, fingerprint=repaired.fingerprint, event_id=repaired.event_id, target=repaired.topic
+        )
         if number is None:
-            return replace(outcome, result="refused", why=f"failed after {MOST_TRIES} tries: mend the cause first")
+            return replace(outcome, result="refused", why=f"failed after {MOST_TRIES} tries: fix the cause first")
         headers: Headers = [("redrive.of", str(letter.place)), ("redrive.try", str(number))]
-        outbox.send(mended.topic, mended.value, mended.key, headers)
+        outbox.send(repaired.topic, repaired.value, repaired.key, headers)
         return replace(outcome, result="sent", tries=number)
 
-    def mended(self, letter: Letter) -> Mended:
-        """Return the record that a letter becomes.
+    def repaired(self, letter: Letter) -> RepairedRecord:
+        """Return the record to send for a letter.
 
         Raises:
             RejectedRecord: It cannot be sent again.
         """
         if letter.writer == "producer":
-            return mend.from_frame(letter, self.schema_id)
-        return mend.from_record(letter, lambda place: record_at(self.topics, place), self.decoder)
+            return repaired_records.from_frame(letter, self.schema_id)
+        return repaired_records.from_record(letter, lambda place: record_at(self.kafka, place), self.decoder)
 
 
 @contextmanager
@@ -128,15 +137,15 @@ def connected(settings: Settings, *, role: str = "reader", is_dry: bool = True) 
 
     Args:
         settings: Addresses.
-        role: Role of the database: `operator` to send, `reader` to look.
+        role: Role in the database: `operator` to send, `reader` to read.
         is_dry: Whether nothing is sent.
     """
-    topics = Topics(settings.kafka_bootstrap_servers)
+    kafka = TopicLog.for_command(settings.kafka_bootstrap_servers)
     known: Callable[[str], int] = cache(lambda topic: schema_id(settings.schema_registry_url, f"{topic}-value"))
     try:
         with httpx.Client(timeout=10) as client:
-            decoder = Decoder(registry_fetch(settings.schema_registry_url, client))
+            decoder = AvroDecoder(registry_lookup(settings.schema_registry_url, client))
             outbox = None if is_dry else Outbox.connect(settings.kafka_bootstrap_servers)
-            yield Redrive(topics, decoder, Audit(settings.database_dsn(role)), outbox, known)
+            yield Redrive(kafka, decoder, RedriveLog(settings.database_dsn(role)), outbox, known)
     finally:
-        topics.close()
+        kafka.close()

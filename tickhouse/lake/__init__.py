@@ -1,1 +1,1 @@
-"""The lake through the official lakeFS client: manifests, commits."""
+"""The lake through the official lakeFS client: branches, publication, queries, export."""

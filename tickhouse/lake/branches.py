@@ -1,28 +1,32 @@
-"""Branches of the lake: make, commit, audit, publish to `main`.
+"""Branches of the lake: create, commit, record an audit, publish to `main`.
 
-The nightly flow, each step idempotent, so that a retried task or a second run changes nothing:
+The nightly batch uses them in this order. Each step is idempotent, so that a retried task or a
+second run changes nothing:
 
-1. `ensure_work_branch`: a branch that holds all of `ingest` and all of `main`.
-2. the batch writes, `commit` commits.
-3. the audit reads that commit; `record_audit` writes its verdict on top, as an empty commit.
-4. `merge_audited` merges into `main` and tags; what is not audited is refused (`audit.py`).
+1. `ensure_work_branch` makes a branch that contains all of `ingest` and all of `main`.
+2. The batch writes to it, and `commit` commits.
+3. The audit reads that commit, and `record_audit` adds its verdict as an empty commit.
+4. `merge_audited` merges into `main` and tags; it refuses what is not audited
+   (`audit_verdict.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from lakefs import Branch, Repository
 from lakefs.exceptions import BadRequestException, ConflictException
 from lakefs.models import Commit
 
-from tickhouse.errors import AuditMissing, BranchOvertaken, ConfigurationError
-from tickhouse.lake import audit
-from tickhouse.lake.client import INGEST, MAIN, lake_errors, repository
-from tickhouse.settings import Settings
+from common.clients.lakefs import INGEST, MAIN, lake_errors, repository
+from common.errors import AuditMissing, BranchOvertaken, ConfigurationError
+from common.market_kind import kind_of
+from common.settings import Settings
+from tickhouse.lake import audit_verdict
 
 BRONZE = "bronze/"
-# Tags never move: the second publication of a day is daily-…-2. Nobody publishes a day more often than this.
+# Tags never move: the second publication of a day is tagged daily-…-2. No day is published more
+# often than this.
 MAX_TAGS = 1000
 
 
@@ -30,7 +34,7 @@ def head(settings: Settings, ref: str) -> str:
     """Return the commit id of a branch, tag or commit.
 
     Raises:
-        ConfigurationError: There is none of that name.
+        ConfigurationError: There is no reference of that name.
         StoreUnavailable: lakeFS does not answer.
     """
     with lake_errors(settings):
@@ -38,10 +42,10 @@ def head(settings: Settings, ref: str) -> str:
 
 
 def ensure_branch(settings: Settings, name: str, source: str) -> str:
-    """Make a branch from a reference unless it exists; return its head.
+    """Create a branch from a reference unless it exists; return its head.
 
     Raises:
-        ConfigurationError: The source does not exist or the name is not one.
+        ConfigurationError: The source does not exist, or the name is invalid.
         StoreUnavailable: lakeFS does not answer.
     """
     with lake_errors(settings):
@@ -49,7 +53,7 @@ def ensure_branch(settings: Settings, name: str, source: str) -> str:
 
 
 def delete(settings: Settings, name: str) -> None:
-    """Delete a branch; its commits stay as long as a tag or another branch holds them.
+    """Delete a branch; commits that a tag or another branch contains stay.
 
     Raises:
         ConfigurationError: There is no such branch, or it is protected.
@@ -60,10 +64,11 @@ def delete(settings: Settings, name: str) -> None:
 
 
 def ensure_work_branch(settings: Settings, name: str, source: str = INGEST, onto: str = MAIN) -> str:
-    """Make a branch that holds all of two others, or bring it up to date with them; return its head.
+    """Create a branch that contains two others, or bring it up to date with them; return its head.
 
-    A rollback takes bronze files off `main`, and a merge of that `main` would take them off the branch as well.
-    Bronze is as received and never wrong, so what `source` has of it is put back.
+    A rollback removes bronze files from `main`, and merging that `main` would remove them from the
+    branch as well. Bronze is kept as received and is never wrong, so the files that `source` has
+    are copied back.
 
     Raises:
         ConfigurationError: A branch does not exist, or the two changed the same object.
@@ -105,7 +110,7 @@ def _restore_bronze(lake: Repository, branch: Branch, source: str) -> None:
     for path in missing:
         lake.ref(source).object(path).copy(branch.id, path)
     if missing:
-        branch.commit(f"Put back {len(missing)} bronze files that a rollback took off main")
+        branch.commit(f"Restore {len(missing)} bronze files that a rollback removed from main")
 
 
 def commit(settings: Settings, branch: str, message: str, metadata: Mapping[str, str]) -> str:
@@ -125,8 +130,10 @@ def commit(settings: Settings, branch: str, message: str, metadata: Mapping[str,
             return str(target.head.id)
 
 
-def record_audit(settings: Settings, branch: str, *, of: str, ok: bool, report: str) -> str:
-    """Record the verdict on a branch's newest commit; return the commit that carries it.
+def record_audit(
+    settings: Settings, branch: str, *, of: str, ok: bool, report: str, warnings: Sequence[str] = ()
+) -> str:
+    """Record the verdict on a branch's newest commit; return the commit that contains the verdict.
 
     Idempotent: the same verdict again changes nothing.
 
@@ -135,24 +142,26 @@ def record_audit(settings: Settings, branch: str, *, of: str, ok: bool, report: 
         of: The commit that was audited.
         ok: Whether it passed.
         report: URL of the report.
+        warnings: Checks that failed but do not block the publication.
 
     Raises:
         AuditMissing: Something else was written to the branch since `of`.
         StoreUnavailable: lakeFS does not answer.
     """
-    verdict = audit.facts(ok=ok, report=report, of=of)
+    verdict = audit_verdict.verdict_metadata(ok=ok, report=report, of=of, warnings=warnings)
+    verdict |= {audit_verdict.MARKET: kind_of(settings.home) or "unknown"}
     with lake_errors(settings):
         target = repository(settings).branch(branch)
         newest = target.get_commit()  # type: ignore[no-untyped-call]
         if verdict.items() <= (newest.metadata or {}).items():
             return str(newest.id)
         _check_unchanged(target, newest, of)
-        said = "passed" if ok else "failed"
-        return str(target.commit(f"Audit of {of[:12]} {said}", metadata=verdict, allow_empty=True).id)
+        outcome = "passed" if ok else "failed"
+        return str(target.commit(f"Audit of {of[:12]} {outcome}", metadata=verdict, allow_empty=True).id)
 
 
 def _check_unchanged(branch: Branch, newest: Commit, of: str) -> None:
-    is_verdict_on_it = (newest.metadata or {}).get(audit.OF) == of
+    is_verdict_on_it = (newest.metadata or {}).get(audit_verdict.OF) == of
     if (newest.id == of or is_verdict_on_it) and next(iter(branch.uncommitted(max_amount=1)), None) is None:
         return
     raise AuditMissing(
@@ -163,13 +172,15 @@ def _check_unchanged(branch: Branch, newest: Commit, of: str) -> None:
 
 
 def merge_audited(settings: Settings, source: str, into: str = MAIN, *, tag: str = "") -> str:
-    """Merge a branch whose newest commit is a passed audit, and tag the merge; return the merge's commit id.
+    """Merge a branch whose newest commit is a passed audit, tag the merge, return its commit id.
 
-    Idempotent: what was merged already is not merged again, and a second call ends what a killed one began.
+    Idempotent: a merged branch is not merged again, and a second call finishes what a killed one
+    began.
 
     Raises:
-        AuditMissing: The branch is not what a passed audit has seen.
-        BranchOvertaken: `into` moved since the branch was made: `ensure_work_branch`, build and audit again.
+        AuditMissing: No passed audit covers the present content of the branch.
+        BranchOvertaken: `into` moved since the branch was made; update the branch with
+            `ensure_work_branch`, then build and audit again.
         StoreUnavailable: lakeFS does not answer.
     """
     with lake_errors(settings):
@@ -182,7 +193,7 @@ def merge_audited(settings: Settings, source: str, into: str = MAIN, *, tag: str
 
 
 def merge_of(lake: Repository, newest: Commit, into: str) -> str:
-    """Return the commit that merged another into a branch; empty when none did."""
+    """Return the commit that merged `newest` into a branch; an empty string when there is none."""
     for made in _since(lake, into, newest.creation_date):
         if list(made.parents[1:]) == [newest.id]:
             return str(made.id)
@@ -190,7 +201,7 @@ def merge_of(lake: Repository, newest: Commit, into: str) -> str:
 
 
 def _since(lake: Repository, branch: str, created: int) -> Iterator[Commit]:
-    """Yield a branch's own commits (its first parents), newest first, back to a time in seconds since the epoch."""
+    """Yield a branch's commits (first parents), newest first, back to a time in Unix seconds."""
     for made in lake.ref(branch).log(first_parent=True):
         if made.creation_date < created:
             return
@@ -198,36 +209,36 @@ def _since(lake: Repository, branch: str, created: int) -> Iterator[Commit]:
 
 
 def _merge(lake: Repository, source: str, newest: Commit, into: str) -> str:
-    found = audit.candidate(lake, newest.id, into)
-    reason = audit.refusal(found)
+    candidate = audit_verdict.read_candidate(lake, newest.id, into)
+    reason = audit_verdict.refusal_reason(candidate)
     if reason:
-        raise _refused(source, into, reason, is_overtaken=not found.has_destination)
-    metadata = {key: value for key, value in found.metadata.items() if key.startswith(audit.PREFIX)}
+        raise _refused(source, into, reason, is_overtaken=not candidate.has_destination)
+    metadata = {key: value for key, value in candidate.metadata.items() if key.startswith(audit_verdict.PREFIX)}
     try:
         return lake.ref(newest.id).merge_into(into, message=f"Publish {source}", metadata=metadata)
     except ConflictException as error:
-        raise _refused(source, into, "it moved in this very moment", is_overtaken=True) from error
+        raise _refused(source, into, "it moved at the same moment", is_overtaken=True) from error
     except BadRequestException as error:
         if "no changes" not in str(error):
             raise
-        # Merged by somebody else meanwhile, or there was nothing to publish: `into` holds it.
+        # Another process merged it meanwhile, or there was nothing to publish: `into` contains it.
         return merge_of(lake, newest, into) or str(lake.branch(into).head.id)
 
 
 def _refused(source: str, into: str, reason: str, *, is_overtaken: bool) -> AuditMissing | BranchOvertaken:
     message = f"{source} was not merged into {into}: {reason}."
     if is_overtaken:
-        return BranchOvertaken(message, safe=f"{into} is as it was.", next_command="run the nightly batch again")
-    return AuditMissing(message, safe=f"{into} is as it was.", next_command=f"tickhouse lake log {source}")
+        return BranchOvertaken(message, safe=f"{into} was not changed.", next_command="run the nightly batch again")
+    return AuditMissing(message, safe=f"{into} was not changed.", next_command=f"tickhouse lake log {source}")
 
 
 def tag(settings: Settings, name: str, ref: str) -> str:
-    """Tag a reference and return the tag's name; a name that is taken by another commit gets a number.
+    """Tag a reference and return the tag's name; a name that another commit has gets a number.
 
     Idempotent: a commit that has the tag keeps it.
 
     Raises:
-        ConfigurationError: The reference does not exist or the name is not one.
+        ConfigurationError: The reference does not exist, or the name is invalid.
         StoreUnavailable: lakeFS does not answer.
     """
     with lake_errors(settings):

@@ -27,7 +27,7 @@ import org.elasticsearch.rest.RestResponse;
 import org.elasticsearch.rest.RestStatus;
 import org.elasticsearch.xcontent.XContentBuilder;
 
-/** GET / and HEAD /: name and version of the server, which clients and dashboards ask for first. */
+/** Serves GET / and HEAD /: the server's name and version, which clients and dashboards request first. */
 public final class RootPlugin extends Plugin implements ActionPlugin {
   private ClusterService cluster;
 

@@ -1,4 +1,4 @@
-"""PostgreSQL where we are root and user namespaces are switched off."""
+"""PostgreSQL when we are root and user namespaces are disabled."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import psutil
 import psycopg
 import pytest
 
-from stack.engine import privileges, supervise
+from common.errors import PrerequisiteMissing
+from common.settings import load_settings
+from stack.engine import privileges, supervisor
 from stack.engine.fetch import wheel_path
 from stack.engine.lifecycle import down, up
 from tests.homes import own_home
-from tickhouse.errors import PrerequisiteMissing
-from tickhouse.settings import load_settings
 
 pytestmark = [
     pytest.mark.integration,
@@ -39,12 +39,12 @@ def test_it_runs_as_nobody_and_again_after_a_restart(home: Path, monkeypatch: py
         return
     nobody = pwd.getpwnam("nobody").pw_uid
     up(services=["postgres"])
-    assert psutil.Process(supervise.state("postgres").pid).uids().effective == nobody
+    assert psutil.Process(supervisor.state("postgres").pid).uids().effective == nobody
     down()
 
-    monkeypatch.undo()  # user namespaces are back: the folder stays nobody's, so setpriv stays
+    monkeypatch.undo()  # user namespaces work again, but the folder belongs to nobody, so setpriv is still used
     up(services=["postgres"])
 
-    assert psutil.Process(supervise.state("postgres").pid).uids().effective == nobody
+    assert psutil.Process(supervisor.state("postgres").pid).uids().effective == nobody
     with psycopg.connect(load_settings().database_dsn("owner")) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis under the command line, in a home of its own."""
+"""Real PostgreSQL and Redis, started by the command line in a home of their own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ import psycopg
 import pytest
 import redis
 
-from stack.engine import leftovers, supervise
-from stack.engine.portmap import listeners
+from common.settings import Settings, load_settings, ports
+from stack.engine import supervisor
+from stack.engine.port_owners import listeners
+from stack.engine.processes import has_ended, process_tree
 from tests.eventually import eventually
 from tests.homes import own_home
-from tickhouse.settings import Settings, load_settings, ports
 
 pytestmark = pytest.mark.integration
 
@@ -52,7 +53,7 @@ def of_status(name: str) -> dict[str, Any]:
     return next(one for one in services if one["name"] == name)
 
 
-def test_status_tells_what_answers(home: Path) -> None:
+def test_status_reports_what_responds(home: Path) -> None:
     postgres = of_status("postgres")
 
     assert (postgres["health"], postgres["is_external"]) == ("ready", False)
@@ -73,16 +74,17 @@ def test_redis_that_was_killed_comes_back_with_its_data(home: Path) -> None:
     settings = load_settings()
     with closing(client(settings)) as store:
         store.set("kept", "1")
-        # appendfsync everysec leaves the write in the kernel at once: kill -9 does not lose it, a power cut may.
-        pid = supervise.state("redis").pid
+        # With appendfsync everysec a write reaches the kernel at once, so kill -9 does not lose it;
+        # a power cut may.
+        pid = supervisor.state("redis").pid
         os.kill(pid, signal.SIGKILL)
 
-        eventually(lambda: supervise.state("redis").pid not in (0, pid))
+        eventually(lambda: supervisor.state("redis").pid not in (0, pid))
         eventually(lambda: of_status("redis")["health"] == "ready")
         assert store.get("kept") == "1"
 
 
-def test_redis_refuses_who_has_no_password_and_evicts_nothing(home: Path) -> None:
+def test_redis_needs_the_password_and_evicts_nothing(home: Path) -> None:
     settings = load_settings()
     with closing(redis.Redis(port=ports()["redis"])) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
@@ -105,13 +107,13 @@ def test_the_roles_may_do_their_own_job_only(home: Path) -> None:
 
 
 def test_postgres_does_not_run_as_root(home: Path) -> None:
-    pid = supervise.state("postgres").pid
+    pid = supervisor.state("postgres").pid
     words = psutil.Process(pid).cmdline()
     assert words[0].endswith("/postgres")
     if os.geteuid() != 0:
         assert psutil.Process(pid).uids().effective == os.geteuid()
         return
-    # In a user namespace it is 1000 inside and still root outside, where only the map can tell.
+    # In a user namespace it is user 1000 inside and root outside; the uid map shows that.
     inside_of_root = int(Path(f"/proc/{pid}/uid_map").read_text().split()[0])
     assert psutil.Process(pid).uids().effective != 0 or inside_of_root == 1000
 
@@ -119,9 +121,9 @@ def test_postgres_does_not_run_as_root(home: Path) -> None:
 def test_each_migration_is_applied_once_and_none_may_change(
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    from common.errors import ConfigurationError
     from stack.engine.lifecycle import catalog, context_of
     from stack.postgres import setup
-    from tickhouse.errors import ConfigurationError
 
     monkeypatch.setattr(setup, "MIGRATIONS", tmp_path)
     monkeypatch.setattr(setup, "REPO", tmp_path)
@@ -145,8 +147,8 @@ def test_each_migration_is_applied_once_and_none_may_change(
 def test_no_secret_is_on_a_command_line(home: Path) -> None:
     secrets = [line.split("=", 1)[1] for line in (home / "secrets.env").read_text().splitlines() if "=" in line]
     lines = []
-    for process in leftovers.tree(supervise.supervisor_pid() or 0):
-        with contextlib.suppress(psutil.NoSuchProcess):  # a backend of PostgreSQL may end while we look
+    for process in process_tree(supervisor.supervisor_pid() or 0):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a backend of PostgreSQL may end in between
             lines.append(" ".join(process.cmdline()))
 
     assert len(lines) > 2
@@ -154,12 +156,12 @@ def test_no_secret_is_on_a_command_line(home: Path) -> None:
 
 
 def test_purge_leaves_nothing(home: Path) -> None:
-    processes = [one.pid for one in leftovers.tree(supervise.supervisor_pid() or 0)]
+    processes = [one.pid for one in process_tree(supervisor.supervisor_pid() or 0)]
     assert ports()["redis"] in listeners()
 
     tickhouse("down", "--purge")
 
-    assert not [pid for pid in processes if not leftovers.is_gone(pid)]
+    assert not [pid for pid in processes if not has_ended(pid)]
     assert not set(ports().values()) & set(listeners())
     assert not home.exists()
     tickhouse("down", "--purge")

@@ -1,4 +1,4 @@
-"""Real look-alikes in processes of their own."""
+"""Local exchanges in processes of their own."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import yaml
 
 REPO = Path(__file__).resolve().parents[3]
 
-Start = Callable[[dict[str, Any]], "Exchange"]
+Start = Callable[[dict[str, Any]], "ExchangeProcess"]
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """One running look-alike."""
+class ExchangeProcess:
+    """One running local exchange."""
 
     address: str
     home: Path
@@ -49,7 +49,7 @@ class Exchange:
 
 def run(arguments: list[str], home: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "TICKHOUSE_HOME": str(home), "PYTHONPATH": str(REPO)}
-    command = [sys.executable, "-m", "stack.exchange", *arguments]
+    command = [sys.executable, "-m", "standins.exchange", *arguments]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=home
     )
@@ -57,10 +57,10 @@ def run(arguments: list[str], home: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def exchange(tmp_path: Path) -> Iterator[Start]:
-    """Start look-alikes with a configuration; they end with the test, by their own signal."""
+    """Start local exchanges with a configuration; SIGTERM ends them after the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(document: dict[str, Any]) -> Exchange:
+    def start(document: dict[str, Any]) -> ExchangeProcess:
         home = tmp_path / f"home-{len(started)}"
         home.mkdir()
         config = home / "exchange.yaml"
@@ -70,7 +70,7 @@ def exchange(tmp_path: Path) -> Iterator[Start]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("exchange on http://"), process.communicate()
-        return Exchange(line.strip().removeprefix("exchange on http://"), home, process)
+        return ExchangeProcess(line.strip().removeprefix("exchange on http://"), home, process)
 
     yield start
     for process in started:

@@ -13,11 +13,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from stack.exchange.columns import OUT_OF_RANGE
-from stack.exchange.market import MarketConfig, trades
-from stack.exchange.truth import Truth
+from standins.exchange.oracle import MarketOracle
+from standins.exchange.synthetic_market import MarketConfig, trades
+from standins.exchange.trade_columns import OUT_OF_RANGE
 from tests.eventually import eventually
-from tests.integration.exchange.conftest import Exchange, Start, run
+from tests.integration.exchange.conftest import ExchangeProcess, Start, run
 
 pytestmark = pytest.mark.integration
 
@@ -39,12 +39,12 @@ def config(**parts: Any) -> dict[str, Any]:
     return {"market": MARKET, "playback": {"speed": 40, "start_after_s": 0.2}, **parts}
 
 
-def dialled(exchange: Exchange, path: str, **options: Any) -> ClientConnection:
+def dialled(exchange: ExchangeProcess, path: str, **options: Any) -> ClientConnection:
     return connect(exchange.ws(path), compression=None, proxy=None, **options)
 
 
 def drained(socket: ClientConnection, is_enough: Callable[[], bool]) -> list[str | bytes]:
-    """Read until the market says enough and the connection is quiet, or it ends."""
+    """Read until `is_enough` and the connection is quiet, or until it ends."""
     found: list[str | bytes] = []
     while True:
         try:
@@ -103,7 +103,7 @@ def test_a_raw_stream_starts_the_market_and_has_no_envelope(exchange: Start) -> 
     assert len(str(event["T"])) == 16
 
 
-def test_a_client_that_answers_pings_lives_and_one_that_does_not_is_cut(exchange: Start) -> None:
+def test_a_client_that_sends_pongs_stays_and_one_that_does_not_is_cut(exchange: Start) -> None:
     rules = {"ping_interval_s": 0.2, "pong_timeout_s": 0.8}
     server = exchange(config(websocket=rules, playback={"start": "control"}))
     with dialled(server, STREAMS) as alive, dialled(server, STREAMS) as dead:
@@ -117,7 +117,7 @@ def test_too_many_messages_close_with_a_policy_violation(exchange: Start) -> Non
     server = exchange(config(playback={"start": "control"}))
     with dialled(server, STREAMS) as socket:
 
-        def ask_until_closed() -> None:  # it may be closed before the last question is sent
+        def ask_until_closed() -> None:  # the server may close before the last message is sent
             for number in range(7):
                 socket.send(json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": number}))
             deque(iter(lambda: socket.recv(timeout=5), None))
@@ -143,7 +143,7 @@ def test_cuts_are_abrupt_and_what_was_missed_is_in_rest(exchange: Start) -> None
     assert server.truth()["counts"]["cuts"] == 2
 
 
-def test_repeats_acks_and_garbage_are_all_accounted_for(exchange: Start) -> None:
+def test_repeats_acks_and_malformed_frames_are_all_recorded(exchange: Start) -> None:
     noise = [
         {"kind": "repeat", "percent": 5},
         {"kind": "acks", "count": 4},
@@ -165,13 +165,13 @@ def test_repeats_acks_and_garbage_are_all_accounted_for(exchange: Start) -> None
     assert sum('"result"' in str(m) for m in whole) == truth["counts"]["acks_unasked"] == 4
 
 
-def test_the_truth_file_is_the_account_and_gives_the_oracle(exchange: Start) -> None:
+def test_the_file_holds_the_run_record_and_gives_the_oracle(exchange: Start) -> None:
     server = exchange(config())
     with dialled(server, STREAMS) as socket:
         found = rows(drained(socket, server.is_done))
     path = server.home / "truth" / "exchange.json"
     document = eventually(lambda: (d := json.loads(path.read_text()))["state"] == "done" and d, 5, 0.1)
-    truth = Truth.from_document(document)
+    truth = MarketOracle.from_document(document)
     ids = {(t.symbol, t.trade_id) for t in truth.trades()} | {(t.symbol, t.trade_id) for t in truth.rejections()}
     assert ids == {(symbol, trade_id) for symbol, trade_id, _, _ in found}
     assert len(list(truth.rejections())) == 3 == sum(t.flag == OUT_OF_RANGE for t in trades(truth.market.config))
@@ -181,7 +181,8 @@ def test_weights_429_and_418(exchange: Start) -> None:
     window_s = 8
     server = exchange(config(rest={"weight_per_window": 20, "window_s": window_s, "ban_after": 1, "ban_s": 2}))
     path = "/api/v3/aggTrades?symbol=BTCUSDT&limit=1"
-    # Windows are of the machine's monotonic clock: begin early in one, so that it lasts for all requests.
+    # Windows follow the machine's monotonic clock. Begin early in one, so that all requests are in
+    # it.
     eventually(lambda: time.monotonic() % window_s < 2, window_s, 0.05)
     answers = [server.get(path) for _ in range(8)]
     statuses = [answer.status_code for answer in answers]
@@ -210,21 +211,21 @@ def test_live_rest_faults_and_errors(exchange: Start) -> None:
 
 def test_refused_and_blocked_connections(exchange: Start) -> None:
     server = exchange(config(playback={"start": "client", "speed": 40}))
-    server.fault(kind="ws_blocked", wall_s=1)
+    server.fault(kind="ws_blocked", wall_s=4)
     with pytest.raises(InvalidStatus) as caught:
         dialled(server, STREAMS)
     assert caught.value.response.status_code == 403
     assert server.state()["state"] == "waiting"
     server.get("/api/v3/aggTrades?symbol=BTCUSDT")
-    eventually(lambda: server.get("/api/v3/aggTrades?symbol=BTCUSDT").json(), 5, 0.1)
-    server.fault(kind="refuse", wall_s=0.8)
+    eventually(lambda: server.get("/api/v3/aggTrades?symbol=BTCUSDT").json(), 30, 0.1)
+    server.fault(kind="refuse", wall_s=4)
     with pytest.raises(httpx.TransportError):
         server.get("/api/v3/ping")
     assert server.state()["state"] == "playing"
-    eventually(lambda: _is_up(server), 5, 0.1)
+    eventually(lambda: _is_up(server), 30, 0.1)
 
 
-def _is_up(server: Exchange) -> bool:
+def _is_up(server: ExchangeProcess) -> bool:
     try:
         return server.get("/api/v3/ping").status_code == 200
     except httpx.TransportError:
@@ -235,11 +236,11 @@ def test_half_open_stays_silent_and_open(exchange: Start) -> None:
     server = exchange(config(playback={"speed": 1}, websocket={"ping_interval_s": 0.3}))
     with dialled(server, STREAMS) as socket:
         socket.recv(timeout=5)
-        server.fault(kind="half_open", wall_s=1.5)
+        server.fault(kind="half_open", wall_s=4)
         with pytest.raises(TimeoutError):
             deque(iter(lambda: socket.recv(timeout=0.7), None))
         assert server.state()["connections"] == 1
-        assert socket.recv(timeout=5)
+        assert socket.recv(timeout=30)
 
 
 def test_live_times_are_the_wall_clock(exchange: Start) -> None:
@@ -250,8 +251,8 @@ def test_live_times_are_the_wall_clock(exchange: Start) -> None:
         while time.monotonic() < deadline:
             event = json.loads(socket.recv(timeout=5))["data"]
             lags_ms.append(time.time_ns() // 1_000_000 - event["E"])
-    # Two busy cores: the median tells the clock, single frames may wait for a time slice.
-    assert 0 <= sorted(lags_ms)[len(lags_ms) // 2] <= 50
+    # Frames may be late on a busy machine; times of the recording's own day would be days off.
+    assert 0 <= sorted(lags_ms)[len(lags_ms) // 2] <= 1000
 
 
 def test_usdm_is_served_under_its_own_path(exchange: Start) -> None:
@@ -259,7 +260,7 @@ def test_usdm_is_served_under_its_own_path(exchange: Start) -> None:
     with dialled(server, STREAMS) as socket:
         event = json.loads(socket.recv(timeout=5))["data"]
     assert "M" not in event
-    page = eventually(lambda: server.get("/fapi/v1/aggTrades?symbol=BTCUSDT&limit=2").json(), 5, 0.1)
+    page = eventually(lambda: server.get("/fapi/v1/aggTrades?symbol=BTCUSDT&limit=2").json(), 30, 0.1)
     assert "M" not in page[0]
     assert server.get("/api/v3/time").status_code == 404
 
@@ -276,6 +277,7 @@ def test_a_recorded_capture_plays_and_rest_follows(exchange: Start, tmp_path: Pa
     assert found == list(range(50))
     assert len(server.get("/api/v3/aggTrades?symbol=XRPETH").json()) == 50
     assert server.truth()["source"] == "capture"
+    assert "X-Tickhouse-Market" not in server.get("/api/v3/time").headers  # a capture holds real trades
 
 
 @pytest.mark.parametrize(
@@ -299,3 +301,27 @@ def test_a_taken_port_is_an_error_of_its_own(exchange: Start, tmp_path: Path) ->
     process = run(["--listen", server.address], tmp_path)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, "cannot listen" in errors) == (21, True)
+
+
+def test_every_response_of_a_synthetic_market_is_marked(exchange: Start) -> None:
+    running = exchange(config(faults=[{"kind": "rest_418", "requests": 1, "retry_after_s": 1, "at_boot": True}]))
+    paths = ("/api/v3/time", "/api/v3/time", "/api/v3/aggTrades?symbol=NONE", "/none", "/tickhouse/state")
+    answers = [running.get(path) for path in paths]
+    assert [answer.status_code for answer in answers] == [418, 200, 400, 404, 200]
+    assert {answer.headers.get("X-Tickhouse-Market") for answer in answers} == {"SIMULATED"}
+    with dialled(running, "/ws") as socket:
+        assert socket.response is not None
+        assert socket.response.headers["X-Tickhouse-Market"] == "SIMULATED"
+
+
+def test_the_speed_is_set_from_outside(exchange: Start) -> None:
+    running = exchange(config())
+    with dialled(running, STREAMS):
+        eventually(lambda: running.state()["state"] == "playing", timeout_s=20)
+        address = f"http://{running.address}/tickhouse/pace"
+        assert httpx.post(address, json={"speed": 0}, timeout=10).json()["speed"] == 0
+        stood = running.state()["event_time_us"]
+        for wrong in ({"speed": -1}, {"speed": "fast"}, {"pace": 1}, {}):
+            assert httpx.post(address, json=wrong, timeout=10).status_code == 400
+        assert running.state()["event_time_us"] == stood
+        assert httpx.post(address, json={"speed": "max"}, timeout=10).json()["speed"] == "max"

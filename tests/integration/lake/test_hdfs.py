@@ -11,30 +11,30 @@ import pytest
 from hdfs_native import WriteOptions
 from pyspark.sql import SparkSession
 
+from common.clients.lakefs import INGEST, repository
+from common.days import Days
+from common.errors import ConfigurationError, StoreUnavailable
+from common.settings import Settings
 from mapreduce.monthly_volume import ROOT, Volume, monthly_volume
 from spark.batch.files import LakeFiles
 from spark.batch.job import Batch
 from tests.conftest import Stack
 from tests.homes import own_home
 from tests.lakes import BTC, bronze_files, rows_of, trade
-from tickhouse.days import Days
-from tickhouse.errors import ConfigurationError, StoreUnavailable
+from tickhouse.checks.reconcile.model import CheckedStream, CheckedTrade
 from tickhouse.lake.branches import commit, ensure_branch
-from tickhouse.lake.client import INGEST, repository
-from tickhouse.lake.export import export, hdfs
-from tickhouse.lake.query import Question, query
-from tickhouse.reconcile.model import StreamKey, Trade
-from tickhouse.settings import Settings
+from tickhouse.lake.hdfs_export import export, hdfs
+from tickhouse.lake.table_query import TableQuery, query
 
 pytestmark = pytest.mark.integration
 
 MARCH_US = 1_709_251_200_000_000  # 2024-03-01T00:00Z
 DAYS = Days(date(2024, 2, 29), date(2024, 3, 1))
-STREAMS = (BTC, StreamKey("spot", "ETHUSDT", "aggTrade"), StreamKey("usdm", "BTCUSDT", "trade"))
+STREAMS = (BTC, CheckedStream("spot", "ETHUSDT", "aggTrade"), CheckedStream("usdm", "BTCUSDT", "trade"))
 
 
-def trades(key: StreamKey) -> list[Trade]:
-    """A hundred trades on both sides of a month's end, with quantities that a float would lose, and a sentinel."""
+def trades(key: CheckedStream) -> list[CheckedTrade]:
+    """Return 100 trades around a month's end, with quantities beyond a float, and a sentinel."""
     real = [trade(n, MARCH_US - 1 + n % 2 * 2, qty=10**20 + n + 1, key=key) for n in range(100)]
     return [*real, trade(100, MARCH_US, price=0, qty=0, key=key)]
 
@@ -99,7 +99,9 @@ def expected() -> list[Volume]:
 
 
 def in_gold(settings: Settings, ref: str) -> dict[tuple[str, str, str], Decimal]:
-    answer = query(settings, ref, Question("gold/monthly", columns=("market", "symbol", "month", "volume"), limit=100))
+    answer = query(
+        settings, ref, TableQuery("gold/monthly", columns=("market", "symbol", "month", "volume"), limit=100)
+    )
     rows = answer.rows.to_pylist()
     return {(row["market"], row["symbol"], row["month"]): row["volume"] for row in rows}
 

@@ -9,14 +9,14 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from stack.engine.gobuild import target_of
+from common.clients.lakefs import INGEST, repository
+from common.errors import ServiceNotReady
+from common.settings import Settings
+from stack.engine.go_build import module_folder
 from stack.engine.lifecycle import catalog
 from tests.conftest import Stack
 from tests.homes import own_home
-from tickhouse.errors import ServiceNotReady
 from tickhouse.lake.branches import commit, head
-from tickhouse.lake.client import INGEST, repository
-from tickhouse.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +25,7 @@ MODULE = catalog()["minio"].fetch.go["minio"]
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    if not target_of(MODULE).is_dir():
+    if not module_folder(MODULE).is_dir():
         pytest.skip("MinIO is not built: `tickhouse up --service minio` builds it, with Go, in some minutes")
     with own_home() as home, pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAKE_STORE", "minio")
@@ -66,7 +66,7 @@ def test_blocks_are_in_the_bucket_and_read_back(settings: Settings) -> None:
         assert reader.read() == b"x" * 10
 
 
-def test_another_block_store_is_refused_and_the_lake_is_as_it_was(
+def test_another_block_store_is_refused_and_the_lake_is_unchanged(
     stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = head(settings, INGEST)

@@ -1,4 +1,4 @@
-"""Write, audit, publish on a running lake: only what was audited becomes `main`, once, and can be taken back."""
+"""Write, audit, publish and roll back on a running lake: only audited data reaches `main`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import lakefs_sdk
 import pytest
 from lakefs.exceptions import ForbiddenException, ServerException
 
+from common.clients.lakefs import INGEST, MAIN, repository
+from common.clients.lakefs_protection import ACTION, protect
+from common.errors import AuditMissing, BranchOvertaken, ConfigurationError
+from common.settings import Settings
 from tests.conftest import Stack
 from tests.eventually import eventually
 from tests.homes import own_home
-from tickhouse.errors import AuditMissing, BranchOvertaken, ConfigurationError
-from tickhouse.lake import branches, looking
+from tickhouse.lake import branches, refs
 from tickhouse.lake.branches import commit, ensure_work_branch, head, merge_audited, record_audit
-from tickhouse.lake.client import INGEST, MAIN, repository
-from tickhouse.lake.protect import ACTION, protect
 from tickhouse.lake.rollback import rollback
-from tickhouse.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,7 @@ def settings() -> Iterator[Settings]:
 
 
 def is_protected(settings: Settings) -> bool:
-    """Ask by what changes nothing: a write before the rule holds (a real server takes 5 s) would make main dirty."""
+    """Ask without a write: until the rule is active (5 s on a real server), one would succeed."""
     try:
         repository(settings).branch(MAIN).reset_changes()
     except lakefs_sdk.exceptions.ForbiddenException:
@@ -97,7 +97,7 @@ def test_a_run_killed_between_merge_and_tag_ends_as_one(settings: Settings, monk
         with pytest.raises(KeyboardInterrupt):
             merge_audited(settings, branch, tag="daily-killed")
     merged = head(settings, MAIN)
-    assert not looking.exists(settings, "daily-killed")
+    assert not refs.exists(settings, "daily-killed")
     publish(settings, "later")
 
     assert merge_audited(settings, branch, tag="daily-killed") == merged
@@ -232,7 +232,7 @@ def test_rollback_gives_back_the_tree_and_the_next_run_gives_back_the_bronze(set
     assert tree(settings, MAIN) == wrong
 
 
-def test_a_killed_rollback_goes_on(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_rollback_is_finished_by_the_next_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     ingest(settings, "k1")
     publish(settings, "k1")
     kept = tree(settings, MAIN)
@@ -258,7 +258,7 @@ def test_rollback_refuses_what_main_never_was(settings: Settings) -> None:
     put(settings, "aside", "gold/aside", "x")
     commit(settings, "aside", "aside", {})
     before = head(settings, MAIN)
-    with pytest.raises(ConfigurationError, match="not in the past"):
+    with pytest.raises(ConfigurationError, match="not in the history"):
         rollback(settings, "aside")
     with pytest.raises(ConfigurationError):
         rollback(settings, "nowhere")
@@ -287,4 +287,4 @@ def test_tags_never_move(settings: Settings) -> None:
     assert branches.tag(settings, "mark", INGEST) == "mark-2"
     assert (head(settings, "mark"), head(settings, "mark-2")) == (now, later)
     assert branches.tag(settings, "mark", now) == "mark"
-    assert not looking.exists(settings, "nowhere")
+    assert not refs.exists(settings, "nowhere")

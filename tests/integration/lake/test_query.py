@@ -1,4 +1,4 @@
-"""`tickhouse lake …` as a person calls it: what is read is one commit, exact, and nothing uncommitted."""
+"""`tickhouse lake …` as a person calls it: exact rows of one commit, nothing uncommitted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from common.clients.lake_manifest_paths import placement
+from common.clients.lakefs import repository
+from common.settings import Settings
 from tests.conftest import Stack
 from tickhouse.cli import app
 from tickhouse.lake.branches import commit, ensure_branch
-from tickhouse.lake.client import repository
-from tickhouse.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -32,7 +33,7 @@ def settings(stack: Stack) -> Settings:
 
 @pytest.fixture(scope="module")
 def branch(settings: Settings) -> str:
-    """A branch with two days of gold, one of silver, and bronze of which a manifest names one file."""
+    """Return a branch with two days of gold, one of silver, and one bronze file in a manifest."""
     name = f"query-{uuid.uuid4().hex[:8]}"
     ensure_branch(settings, name, "main")
     for day in ("2024-08-08", "2024-08-09"):
@@ -41,7 +42,8 @@ def branch(settings: Settings) -> str:
     put(settings, name, "silver/trades/date=2024-08-08/hour=07/part-0.parquet", rows(1))
     put(settings, name, "bronze/trades/date=2024-08-08/hour=07/named.parquet", rows(1))
     put(settings, name, "bronze/trades/date=2024-08-08/hour=07/unnamed.parquet", rows(2))
-    manifest = json.dumps({"files": [{"path": "bronze/trades/date=2024-08-08/hour=07/named.parquet"}]})
+    files = [{"path": "bronze/trades/date=2024-08-08/hour=07/named.parquet", "rows": 2, "bytes": 1}]
+    manifest = json.dumps({"topic": "crypto.trades", "rows": 2, "ranges": {}, "files": files})
     repository(settings).branch(name).object("bronze/_manifests/trades/1.json").upload(manifest, mode="w")
     commit(settings, name, "built", {"audit.ok": "true", "audit.report": "http://docs/1"})
     return name
@@ -97,14 +99,51 @@ def test_of_bronze_only_what_a_manifest_names_is_read(branch: str) -> None:
     assert {row["trades"] for row in query("bronze/trades", "--as-of", branch)} == {1}
 
 
+def test_a_record_read_twice_is_one_row_and_strays_are_reported(settings: Settings) -> None:
+    name = f"reread-{uuid.uuid4().hex[:8]}"
+    ensure_branch(settings, name, "main")
+    for first, until in ((0, 3), (0, 5)):  # the checkpoint was lost in between
+        put_batch(settings, name, "2024-08-08", first, until)
+    put_batch(settings, name, "2024-08-09", 5, 9)
+    stray = "bronze/_manifests/trades/date=2024-08-08/notes.txt"
+    repository(settings).branch(name).object(stray).upload("?", mode="w")
+    commit(settings, name, "bronze", {})
+
+    found = query("bronze/trades", "--as-of", name, "--limit", "100")
+    assert [row["kafka_offset"] for row in found] == list(range(9))
+    the_8th = query("bronze/trades", "--as-of", name, "--where", "date=2024-08-08", "--columns", "kafka_offset,date")
+    assert the_8th == [{"kafka_offset": offset, "date": "2024-08-08"} for offset in range(5)]
+    assert query("bronze/trades", "--as-of", name, "--where", "date>2024-08-09") == []
+    assert len(query("bronze/trades", "--as-of", name, "--limit", "6")) == 6
+    said = CliRunner().invoke(app, ["lake", "query", "bronze/trades", "--as-of", name, "--json"]).stderr
+    assert f"{stray}: stray" in said
+    said = CliRunner().invoke(app, ["lake", "query", "bronze/trades", "--as-of", name, "--where", "date=2024-08-09"])
+    assert "stray" not in said.stderr, "the folders of other days are not read"
+
+
+def put_batch(settings: Settings, branch: str, day: str, first: int, until: int) -> None:
+    offsets = range(first, until)
+    columns = {
+        "event_id": [f"e{one}" for one in offsets],
+        "kafka_partition": [0] * len(offsets),
+        "kafka_offset": offsets,
+    }
+    path = f"bronze/trades/date={day}/hour=07/crypto.trades-0-{first}-{until}.parquet"
+    put(settings, branch, path, pa.table({name: list(values) for name, values in columns.items()}))
+    files = [{"path": path, "rows": len(offsets), "bytes": 1}]
+    document = {"topic": "crypto.trades", "rows": len(offsets), "ranges": {"0": [first, until]}, "files": files}
+    place = placement("trades", f"{first:012d}-{until}.json", [path]).manifest
+    repository(settings).branch(branch).object(place).upload(json.dumps(document), mode="w")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("nothing",), "has no table"),
         (("gold/candles", "--where", "price~1"), "Expected a condition"),
-        (("gold/candles", "--where", "prize=1"), "Expected a column"),
+        (("gold/candles", "--where", "prize=1"), "Expected one of the columns"),
         (("gold/candles", "--where", "price=dear"), "Expected a decimal128"),
-        (("gold/candles", "--columns", "prize"), "Expected a column"),
+        (("gold/candles", "--columns", "prize"), "Expected one of the columns"),
         (("gold/candles", "--as-of", "nowhere"), "refused the request"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The Maven module of the Connect plugins: its JUnit tests, and what its build leaves in the clone (nothing)."""
+"""The Maven module of the Connect plugins: its JUnit tests, and a build without leftovers."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def test_the_plugin_path_names_every_plugin_of_ours() -> None:
 
     assert {path.name for path in folder.iterdir()} == {"apicurio-avro", "tickhouse"}
     assert {path.name for path in (folder / "tickhouse").glob("*.jar")} >= set(jars)
-    # What the worker has itself would clash.
+    # Jars that the worker already has would conflict.
     assert [name for name in jars if name.startswith(("kafka-clients", "connect-api", "slf4j-api"))] == []
     assert not (MODULE / "target").exists()

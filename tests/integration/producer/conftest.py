@@ -1,4 +1,4 @@
-"""A real broker and registry, look-alikes of the exchange, and producers in processes of their own."""
+"""A real broker and registry, local exchanges, and producers in processes of their own."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from producer.codec import decode
-from producer.outbox import DEAD_LETTERS, GAPS, LEDGER, TICKS, TRADES
-from producer.topic_log import TopicLog
+from common.clients.kafka import TopicLog
+from common.settings import REPO, Settings, load_settings, ports
+from common.topics import GAPS, LEDGER, PRODUCER_DEAD_LETTERS, TICKS, TRADES
+from producer.encoding.events import decode
 from schemas import topics
-from stack.engine import up
-from stack.exchange.truth import Truth
+from stack.engine.lifecycle import up
+from stack.engine.probe import accepts_connections
+from standins.exchange.oracle import MarketOracle
 from tests.eventually import eventually
 from tests.homes import own_home
-from tests.integration.exchange.conftest import Exchange, exchange
-from tickhouse.settings import REPO, Settings, load_settings
+from tests.integration.exchange.conftest import ExchangeProcess, exchange
+from tests.ports import free_port
+from tests.shared_files import tool
 
 __all__ = ["exchange"]
 
 
 @dataclass
 class Log:
-    """What the topics hold, read anew by every call."""
+    """The records of the topics, read again by every call."""
 
     bootstrap: str
 
@@ -38,6 +41,14 @@ class Log:
         reader = TopicLog(self.bootstrap)
         try:
             return list(reader.read(topic))
+        finally:
+            reader.close()
+
+    def await_records(self, topic: str, wanted: int) -> None:
+        """Wait until a topic has more than so many records; checking its offsets takes 1 ms."""
+        reader = TopicLog(self.bootstrap)
+        try:
+            eventually(lambda: sum(reader.ends(topic).values()) > wanted, timeout_s=60, every_s=0.005)
         finally:
             reader.close()
 
@@ -53,7 +64,7 @@ class Log:
     def letters(self) -> list[tuple[str, dict]]:
         return [
             (message.key().decode(), {name: text.decode() for name, text in message.headers()})
-            for message in self._read(DEAD_LETTERS)
+            for message in self._read(PRODUCER_DEAD_LETTERS)
         ]
 
     def _latest(self, topic: str) -> dict:
@@ -72,7 +83,7 @@ class Log:
 
 @pytest.fixture(scope="package")
 def broker() -> Iterator[Settings]:
-    """Return the settings of a broker and registry of our own: every test here begins with empty topics."""
+    """Return the settings of a broker and registry for these tests alone."""
     with own_home():
         up(services=["kafka", "registry"])
         yield load_settings()
@@ -90,7 +101,7 @@ def log(broker: Settings) -> Log:
 
 
 def _create(admin: AdminClient, new: list[NewTopic]) -> bool:
-    """Make the topics; false while the broker still takes the old ones away."""
+    """Make the topics; return false while the broker still deletes the old ones."""
     from confluent_kafka import KafkaException
 
     try:
@@ -108,15 +119,26 @@ class Producers:
     folder: Path
     running: list[subprocess.Popen] = field(default_factory=list)
 
-    def start(self, exchange: Exchange, *arguments: str) -> subprocess.Popen:
-        urls = ["--ws-url", f"ws://{exchange.address}", "--rest-url", f"http://{exchange.address}"]
+    def start(self, exchange: ExchangeProcess, *arguments: str, ws: str = "", rest: str = "") -> subprocess.Popen:
+        """Start a producer; `ws` and `rest` are addresses between it and the exchange."""
+        urls = ["--ws-url", f"ws://{ws or exchange.address}", "--rest-url", f"http://{rest or exchange.address}"]
         command = [sys.executable, "-m", "producer", "live", *urls, "--snapshot-s", "0.5", *arguments]
         with (self.folder / f"producer-{len(self.running)}.log").open("wb") as errors:
             process = subprocess.Popen(command, cwd=REPO, env=os.environ, stderr=errors)
         self.running.append(process)
         return process
 
+    def start_tool(self, name: str, up: str, *arguments: str) -> str:
+        """Start a faulty server in front of `up`, and return its address."""
+        port = free_port()
+        command = [sys.executable, tool(name), up, str(port), *arguments]
+        self.running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        return f"127.0.0.1:{port}"
+
     def stop(self, process: subprocess.Popen) -> int:
+        """Wait until a producer has started, stop it, and return its exit code."""
+        port = ports()["producer_metrics"]
+        eventually(lambda: process.poll() is not None or accepts_connections(f"127.0.0.1:{port}"), timeout_s=60)
         process.send_signal(signal.SIGTERM)
         return process.wait(timeout=30)
 
@@ -134,6 +156,6 @@ def producers(tmp_path: Path) -> Iterator[Producers]:
             process.wait(timeout=10)
 
 
-def truth_ids(exchange: Exchange) -> set[str]:
+def truth_ids(exchange: ExchangeProcess) -> set[str]:
     """Return the event id of every valid trade that the exchange has offered."""
-    return {trade.event_id for trade in Truth.from_document(exchange.truth()).trades()}
+    return {trade.event_id for trade in MarketOracle.from_document(exchange.truth()).trades()}

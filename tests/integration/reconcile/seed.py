@@ -1,4 +1,4 @@
-"""Fill real stores with a data set by hand, right or with one row wrong: written for the tests alone."""
+"""Fill real stores with a data set, right or with one wrong row, without code of the pipeline."""
 
 from __future__ import annotations
 
@@ -27,38 +27,41 @@ import redis
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from common.settings import Settings, home
 from tests.eventually import eventually
-from tests.unit.reconcile.test_lake import SCHEMA, columns
-from tickhouse.reconcile import latest
-from tickhouse.reconcile.bars import Bar, bars_of
-from tickhouse.reconcile.model import Trade, kafka_key, plain
-from tickhouse.reconcile.postgres import _PLACES
-from tickhouse.settings import Settings, home
+from tests.unit.tickhouse.checks.reconcile.test_lake_bronze import SCHEMA, columns
+from tickhouse.checks.reconcile import latest_prices
+from tickhouse.checks.reconcile.bars import MinuteBar, bars_of
+from tickhouse.checks.reconcile.model import CheckedTrade, kafka_key, plain
+from tickhouse.checks.reconcile.postgres import _PLACES
 
-Rows = list[Trade]
+Rows = list[CheckedTrade]
 HOUR_US = 3_600_000_000
 TOPICS = ("crypto.trades", "crypto.trades.enriched", "crypto.ticks", "dlq.producer", "dlq.spark")
 
 
 @dataclass
 class Plan:
-    """What each store gets; by default the same right rows everywhere.
+    """The rows of each store; by default every store gets the offered trades.
 
-    Bars and hashes are derived from the offered trades unless given.
+    Bars and hashes are derived from the offered trades unless they are given.
     """
 
     offered: Rows
     kafka: Rows | None = None
     enriched: Rows | None = None
     lake: Rows | None = None
-    bars: list[Bar] | None = None
+    bars: list[MinuteBar] | None = None
     hashes: dict[str, dict[str, str]] | None = None
     bad_lines: list[str] = field(default_factory=list)
     dead_letters: list[tuple[str, str]] = field(default_factory=list)
 
 
 def _is_done(future: Future[Any]) -> bool:
-    """Return whether a request went through; just after its topic was made, a partition has no leader for a moment."""
+    """Return whether a request succeeded.
+
+    It fails for a moment after a topic was made, while a partition has no leader.
+    """
     try:
         future.result()
     except KafkaException as error:
@@ -77,7 +80,7 @@ class Seeder:
 
     Args:
         settings: Addresses.
-        ref: A branch of the lake, made anew.
+        ref: The branch of the lake to create.
     """
 
     def __init__(self, settings: Settings, ref: str) -> None:
@@ -88,7 +91,7 @@ class Seeder:
         )
 
     def empty(self) -> None:
-        """Remove what an earlier test left, and make the lake's branch."""
+        """Remove the data of earlier tests, and create the lake's branch."""
         admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers})
         found = admin.list_topics(timeout=10).topics
         ends = [TopicPartition(topic, partition, -1) for topic in TOPICS for partition in found[topic].partitions]
@@ -110,7 +113,7 @@ class Seeder:
         return lakefs.Repository(self.settings.lake_repository, client)
 
     def write(self, plan: Plan) -> None:
-        """Write everything of a plan."""
+        """Write all rows of a plan."""
         self.truth(plan)
         self.kafka("crypto.trades", plan.offered if plan.kafka is None else plan.kafka, self.trade_value)
         self._producer.flush(30)
@@ -137,19 +140,19 @@ class Seeder:
         entry = {"path": str(path), "sha256": digest, "market": "spot", "symbol": None, "format": "frames"}
         (folder / "files.jsonl").write_text(json.dumps(entry) + "\n")
 
-    def kafka(self, topic: str, trades: Iterable[Trade], value: Callable[[Trade], bytes]) -> None:
-        """Send trades under their keys and remember where those of crypto.trades went."""
+    def kafka(self, topic: str, trades: Iterable[CheckedTrade], value: Callable[[CheckedTrade], bytes]) -> None:
+        """Send trades under their keys, and remember the places of those of crypto.trades."""
         for number, one in enumerate(trades):
-            note = functools.partial(self._note, one) if topic == "crypto.trades" else None
+            note = functools.partial(self._remember_place, one) if topic == "crypto.trades" else None
             self._producer.produce(topic, value(one), kafka_key(one.key).encode(), on_delivery=note)
             if number % 10_000 == 9_999:
                 self._producer.flush(30)
 
-    def _note(self, one: Trade, _error: object, message: Any) -> None:
+    def _remember_place(self, one: CheckedTrade, _error: object, message: Any) -> None:
         self.places[one.event_id] = (message.partition(), message.offset())
 
     def flush(self) -> None:
-        """Wait until Kafka has all that was sent."""
+        """Wait until Kafka has all records."""
         self._producer.flush(30)
 
     def dead_letter(self, key: str, reason: str) -> None:
@@ -175,36 +178,40 @@ class Seeder:
         fastavro.schemaless_writer(body, schema, fields)
         return struct.pack(">bI", 0, number) + body.getvalue()
 
-    def trade_value(self, one: Trade) -> bytes:
+    def trade_value(self, one: CheckedTrade) -> bytes:
         moment = epoch(one.time_us)
         more = {"event_time": moment, "ingest_time": moment, "source": "ARCHIVE", "raw": frame(one)}
         return self._framed("crypto.trades", common(one) | more)
 
-    def enriched_value(self, one: Trade) -> bytes:
+    def enriched_value(self, one: CheckedTrade) -> bytes:
         base, quote = one.key.symbol[:3], one.key.symbol[3:]
         more = {
             "base": base, "quote": quote, "pair": f"{base}-{quote}", "is_sentinel": one.is_sentinel,
             "quote_qty": Decimal(plain(one.price * one.qty, 16)), "minute": epoch(one.minute_us),
-            "bucket": epoch(one.time_us - one.time_us % HOUR_US),
+            "bucket": epoch(one.time_us - one.time_us % HOUR_US), "source": "SIMULATED",
         }  # fmt: skip
         return self._framed("crypto.trades.enriched", common(one) | more)
 
     def lake(self, trades: Rows) -> None:
-        """Write a file for each hour and partition, then the manifest, as the streaming job lays them out."""
+        """Write one file per hour and partition, then the manifest, as the streaming job does."""
         slices: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for number, one in enumerate(trades):
             partition, offset = self.places.get(one.event_id, (0, 10**9 + number))
             hour = epoch(one.time_us).strftime("date=%Y-%m-%d/hour=%H")
             slices.setdefault((hour, partition), []).append(columns(one, offset, partition))
-        files = []
+        files, ranges = [], dict[str, list[int]]()
         for (hour, partition), rows in slices.items():
             offsets = [row["kafka_offset"] for row in rows]
+            first, until = ranges.get(str(partition), [min(offsets), 0])
+            ranges[str(partition)] = [min(first, *offsets), max(until, max(offsets) + 1)]
             name = f"crypto.trades-{partition}-{min(offsets)}-{max(offsets) + 1}.parquet"
             body = io.BytesIO()
             pq.write_table(pa.Table.from_pylist(rows, SCHEMA), body)
             self._put(f"bronze/trades/{hour}/{name}", body.getvalue())
             files.append({"path": f"bronze/trades/{hour}/{name}", "rows": len(rows), "bytes": body.tell()})
-        manifest = {"v": 1, "topic": "crypto.trades", "batch_id": 0, "rows": len(trades), "files": files}
+        manifest = {
+            "v": 1, "topic": "crypto.trades", "batch_id": 0, "ranges": ranges, "rows": len(trades), "files": files,
+        }  # fmt: skip
         self._put("bronze/_manifests/trades/000000000000-0.json", json.dumps(manifest).encode())
 
     def _put(self, path: str, body: bytes) -> None:
@@ -220,7 +227,7 @@ class Seeder:
             region_name="us-east-1",
         )
 
-    def postgres(self, bars: Iterable[Bar], applied: Rows) -> None:
+    def postgres(self, bars: Iterable[MinuteBar], applied: Rows) -> None:
         """Write candles and applied ids as the stream's role."""
         marks = ", ".join(["%s"] * 18)
         names = (
@@ -237,23 +244,24 @@ class Seeder:
             for key, numbers in ids.items():
                 spans = "{" + ",".join(f"[{number},{number}]" for number in numbers) + "}"
                 cursor.execute(
-                    "INSERT INTO market.trade_ranges (market, symbol, stream, seen) VALUES (%s, %s, %s, %s)",
+                    "INSERT INTO market.trade_ranges (market, symbol, stream, block, seen) "
+                    "SELECT %s, %s, %s, block, block_ids FROM market.id_blocks(%s)",
                     (*key, spans),
                 )
 
 
-def bar_row(bar: Bar) -> tuple[Any, ...]:
+def bar_row(bar: MinuteBar) -> tuple[Any, ...]:
     values = (
         value if not places else Decimal(plain(value, places)) for value, places in zip(bar[2:], _PLACES, strict=True)
     )
     return (*bar.key, epoch(bar.open_time_us), *values)
 
 
-def redis_hashes(trades: Iterable[Trade]) -> dict[str, dict[str, str]]:
-    return {latest.key_of(key): fields for key, fields in latest.expected_hashes(trades).items()}
+def redis_hashes(trades: Iterable[CheckedTrade]) -> dict[str, dict[str, str]]:
+    return {latest_prices.key_of(key): fields for key, fields in latest_prices.expected_hashes(trades).items()}
 
 
-def common(one: Trade) -> dict[str, Any]:
+def common(one: CheckedTrade) -> dict[str, Any]:
     return {
         "event_id": one.event_id, "exchange": "BINANCE", "market": one.key.market, "stream": one.key.stream,
         "symbol": one.key.symbol, "trade_id": one.trade_id, "first_trade_id": one.first_id,
@@ -262,7 +270,7 @@ def common(one: Trade) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def frame(one: Trade) -> str:
+def frame(one: CheckedTrade) -> str:
     """Return a trade as Binance would have sent it."""
     document = {
         "e": "aggTrade", "E": one.time_us, "s": one.key.symbol, "a": one.trade_id, "p": plain(one.price),

@@ -1,4 +1,4 @@
-"""Real stores, a right data set, then one row wrong at a time: reconcile must name the store and the fault."""
+"""Fill real stores with data in which one row is wrong; reconcile must name store and fault."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from itertools import count
 import pytest
 from typer.testing import CliRunner
 
+from common.settings import Settings, load_settings
 from tests.homes import own_home
 from tests.integration.reconcile.seed import Plan, Seeder, redis_hashes
-from tests.unit.reconcile.samples import CORRUPTIONS, START_US, altered, doubled, trade
+from tests.unit.tickhouse.checks.reconcile.samples import CORRUPTIONS, START_US, altered, doubled, trade
+from tickhouse.checks.reconcile import bars, latest_prices
+from tickhouse.checks.reconcile.model import MINUTE_US, CheckedStream, plain
 from tickhouse.cli import app
-from tickhouse.reconcile import bars, latest
-from tickhouse.reconcile.model import MINUTE_US, StreamKey, plain
-from tickhouse.settings import Settings, load_settings
 
 pytestmark = pytest.mark.integration
 
-BTC, ETH = StreamKey("spot", "BTCUSDT", "aggTrade"), StreamKey("spot", "ETHUSDT", "aggTrade")
+BTC, ETH = CheckedStream("spot", "BTCUSDT", "aggTrade"), CheckedStream("spot", "ETHUSDT", "aggTrade")
 BRANCHES = count()
 # Two symbols, three minutes, a sentinel, several sizes and sides; ids without holes.
 OFFERED = [
@@ -43,7 +43,7 @@ REFUSED_ID = "binance:spot:BTCUSDT:aggTrade:5000000020"
 
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Settings]:
-    from stack.engine import up
+    from stack.engine.lifecycle import up
 
     with own_home():
         up(services=["kafka", "registry", "postgres", "redis", "lakefs"])
@@ -79,7 +79,7 @@ def wrong(document: dict) -> dict[str, dict[str, int]]:
     }
 
 
-def test_right_stores_hold_the_law(seeder):
+def test_the_law_holds_for_right_stores(seeder):
     seeder.write(plan())
     code, document = reconcile(seeder)
     assert wrong(document) == {}
@@ -125,7 +125,7 @@ def right_bars():
 
 def corrupted_bars(name):
     right = right_bars()
-    other = StreamKey("spot", "XRPETH", "aggTrade")
+    other = CheckedStream("spot", "XRPETH", "aggTrade")
     return {
         "deleted": right[1:],
         "doubled": list(bars.bars_of(doubled(OFFERED, AT)).values()),
@@ -162,7 +162,7 @@ def test_an_id_that_was_not_applied_is_found(seeder):
 
 def corrupted_hashes(name):
     right = redis_hashes(OFFERED)
-    key = latest.key_of(BTC)
+    key = latest_prices.key_of(BTC)
     last = right[key]
     return {
         "deleted": {other: fields for other, fields in right.items() if other != key},
@@ -193,7 +193,7 @@ def test_a_dead_letter_that_is_missing_or_too_many_is_found(seeder):
     assert wrong(reconcile(seeder)[1]) == {"dlq.producer": {"mismatch": 1}}
 
 
-def test_bytes_that_nobody_can_read_must_be_in_dlq_spark(seeder):
+def test_an_undecodable_record_must_be_in_dlq_spark(seeder):
     seeder.write(plan())
     seeder.send("crypto.trades", b"\x07rubbish", b"x", partition=0)
     _, document = reconcile(seeder)
@@ -203,9 +203,9 @@ def test_bytes_that_nobody_can_read_must_be_in_dlq_spark(seeder):
     assert reconcile(seeder)[0] == 0
 
 
-def test_without_recorded_truth_the_stores_are_held_against_kafka(seeder):
+def test_without_a_record_of_offered_events_the_stores_are_compared_with_kafka(seeder):
     seeder.write(plan(lake=OFFERED[:-1]))
-    from tickhouse.settings import home
+    from common.settings import home
 
     (home() / "truth" / "files.jsonl").unlink()
     code, document = reconcile(seeder)
@@ -213,7 +213,40 @@ def test_without_recorded_truth_the_stores_are_held_against_kafka(seeder):
     assert (code, wrong(document)) == (7, {"lake": {"missing": 1}})
 
 
-def test_wait_looks_again_until_the_stores_have_caught_up(seeder):
+def test_what_kafka_has_removed_is_expired_and_the_law_holds(seeder, request):
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+    seeder.write(plan())
+    book = {"market": "spot", "stream": "aggTrade", "writer": "file:1", "seen": [[5_000_000_000, 5_000_000_019]]}
+    keys = {symbol: f"spot/{symbol}/aggTrade/file:1".encode() for symbol in ("BTCUSDT", "ETHUSDT")}
+    for symbol, key in keys.items():
+        seeder.send("crypto.ledger", json.dumps(book | {"symbol": symbol}).encode(), key)
+    request.addfinalizer(lambda: [seeder.send("crypto.ledger", None, key) for key in keys.values()])
+    # As after the broker's seven days of retention: the oldest records of a partition are removed.
+    cut = {}
+    for one in OFFERED[:8]:
+        partition, offset = seeder.places[one.event_id]
+        cut[partition] = max(cut.get(partition, 0), offset + 1)
+    admin = AdminClient({"bootstrap.servers": seeder.settings.kafka_bootstrap_servers})
+    for future in admin.delete_records([TopicPartition("crypto.trades", *one) for one in cut.items()]).values():
+        future.result()
+    code, document = reconcile(seeder)
+    assert (code, wrong(document)) == (0, {})
+    assert document["stores"]["kafka"]["expired"] == 8
+    assert document["law"]["exchange_ids"]["expired"] == 8
+    assert document["stores"]["lake"]["delivered"] == 40
+
+    from common.settings import home
+
+    (home() / "truth" / "files.jsonl").unlink()  # now Kafka is the reference, and has fewer events than the stores
+    code, document = reconcile(seeder)
+    broken = {name: law for name, law in document["law"]["stores"].items() if not law["holds"]}
+    assert (code, wrong(document), broken) == (0, {}, {})
+    assert document["stores"]["lake"]["ahead"] == 8
+
+
+def test_wait_repeats_the_check_until_the_stores_have_caught_up(seeder):
     import threading
 
     late = plan(lake=OFFERED[:-1])
@@ -252,7 +285,7 @@ def test_explain_follows_an_event_through_every_system(seeder):
     assert systems["dlq.producer"] == []
 
 
-def test_explain_shows_a_rejection_and_says_when_nothing_is_known(seeder):
+def test_explain_shows_a_rejection_and_reports_an_unknown_event(seeder):
     seeder.write(plan())
     done = CliRunner().invoke(app, ["explain", REFUSED_ID, "--ref", seeder.ref, "--json"])
     assert json.loads(done.stdout)["systems"]["dlq.producer"][0]["reason"] == "decimal_out_of_range"

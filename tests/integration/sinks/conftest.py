@@ -1,4 +1,4 @@
-"""One stack for all of these tests: Kafka, registry, Connect, the three stores, every connector deployed."""
+"""One stack for all tests of this folder: Kafka, registry, Connect, stores, all connectors."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from common.clients.kafka import TopicLog
+from common.settings import Settings, load_settings
 from tests.eventually import eventually
 from tests.homes import own_home
 from tests.integration.reconcile.seed import Seeder
-from tests.integration.sinks.hands import HANDS, Hand
+from tests.integration.sinks.row_editors import ROW_EDITORS, RowEditor
 from tests.integration.sinks.trades import OFFERED
 from tickhouse.cli import app
-from tickhouse.settings import Settings, load_settings
 
 STORES = ("mongodb", "mongodb-raw", "elasticsearch", "cassandra")
 
 
 class Sinks:
-    """The running stack: writes to its topics, weighs its stores, runs its commands."""
+    """The running stack: writes to its topics, checks its stores, runs its commands."""
 
     def __init__(self, settings: Settings, home: Path) -> None:
         self.settings, self.home = settings, home
@@ -44,28 +45,26 @@ class Sinks:
 
     def dead_letters(self, connector: str) -> list[Any]:
         """Return the records of a connector's dead-letter topic."""
-        from tickhouse.reconcile.kafka import Topics
-
-        topics = Topics(self.settings.kafka_bootstrap_servers)
+        kafka = TopicLog(self.settings.kafka_bootstrap_servers)
         try:
-            return list(topics.scan(f"dlq.{connector}"))
+            return list(kafka.records(f"dlq.{connector}"))
         finally:
-            topics.close()
+            kafka.close()
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return `connectors ls` by name."""
         return {one["name"]: one for one in json.loads(self.run("connectors", "ls", "--json"))}
 
     def drained(self) -> None:
-        """Wait until every connector runs and has read all there is."""
+        """Wait until every connector runs and has read all records."""
 
         def is_drained() -> bool:
-            found = self.states().values()
+            connectors = self.states().values()
             return all(
-                one["state"] == "RUNNING"
-                and one["lag_records"] == 0
-                and all(t["state"] == "RUNNING" for t in one["tasks"])
-                for one in found
+                connector["state"] == "RUNNING"
+                and connector["lag_records"] == 0
+                and all(task["state"] == "RUNNING" for task in connector["tasks"])
+                for connector in connectors
             )
 
         eventually(is_drained, timeout_s=180, every_s=1)
@@ -73,7 +72,7 @@ class Sinks:
 
 @pytest.fixture(scope="package")
 def sinks() -> Iterator[Sinks]:
-    from stack.engine import up
+    from stack.engine.lifecycle import up
 
     with own_home() as home:
         up(services=["connect", "mongodb", "elasticsearch", "cassandra"])
@@ -87,9 +86,9 @@ def sinks() -> Iterator[Sinks]:
 
 
 @pytest.fixture(scope="package")
-def hands(sinks: Sinks) -> dict[str, Hand]:
-    """What can change one row of each store by hand."""
-    return {name: make(sinks.settings) for name, make in HANDS.items()}
+def row_editors(sinks: Sinks) -> dict[str, RowEditor]:
+    """The editors that can corrupt one row of each store."""
+    return {name: make(sinks.settings) for name, make in ROW_EDITORS.items()}
 
 
 def wrong(document: dict[str, Any]) -> dict[str, dict[str, int]]:

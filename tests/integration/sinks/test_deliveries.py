@@ -1,4 +1,4 @@
-"""What must not change a store (repeats), what must not enter it (poison), and what must get through (a new schema)."""
+"""Repeats change no store, bad records enter no store, and records of a new schema arrive."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import fastavro
 import httpx
 import pytest
 
+from common.clients import mongodb
 from tests.eventually import eventually
 from tests.integration.reconcile.seed import common, epoch
 from tests.integration.sinks.conftest import Sinks, wrong
-from tests.integration.sinks.hands import HANDS
+from tests.integration.sinks.row_editors import ROW_EDITORS
 from tests.integration.sinks.trades import OFFERED
-from tests.unit.reconcile.samples import trade
-from tickhouse.stores import mongodb
+from tests.unit.tickhouse.checks.reconcile.samples import trade
 
 pytestmark = pytest.mark.integration
 
@@ -54,7 +54,7 @@ def test_a_reset_of_the_offsets_delivers_everything_again_and_changes_nothing(si
     }
 
 
-def test_a_reset_asks_first_and_says_what_comes_again(sinks: Sinks) -> None:
+def test_a_reset_asks_first_and_lists_the_records_that_are_delivered_again(sinks: Sinks) -> None:
     from typer.testing import CliRunner
 
     from tickhouse.cli import app
@@ -68,7 +68,7 @@ def test_a_reset_asks_first_and_says_what_comes_again(sinks: Sinks) -> None:
 
 @pytest.fixture(scope="module")
 def poison(sinks: Sinks) -> dict[str, bytes]:
-    """Send every kind of bad record; return value by key."""
+    """Send every kind of bad record, and return the values by key."""
     schema, number = registered(sinks, TOPIC)
     good = sinks.seeder.enriched_value(OFFERED[0])
     one = trade(77)
@@ -91,8 +91,9 @@ def poison(sinks: Sinks) -> dict[str, bytes]:
     return letters
 
 
-def test_each_bad_record_is_once_in_the_dead_letters_with_where_and_why(sinks: Sinks, poison: dict[str, bytes]) -> None:
-    # The store decides on the last one: text and a decimal without limit take it, Decimal128 does not.
+def test_each_bad_record_has_one_dead_letter_with_its_place_and_cause(sinks: Sinks, poison: dict[str, bytes]) -> None:
+    # Only MongoDB refuses the decimal that is too long: Elasticsearch stores text, and Cassandra's
+    # decimals have no limit.
     wanted = {name: set(poison) - ({"over-long"} if name != "mongodb-trades" else set()) for name in READERS}
     for connector, keys in wanted.items():
 
@@ -115,19 +116,19 @@ def test_each_bad_record_is_once_in_the_dead_letters_with_where_and_why(sinks: S
 
 
 @pytest.mark.usefixtures("poison")
-def test_poison_replaces_no_good_row(sinks: Sinks) -> None:
+def test_bad_records_replace_no_good_row(sinks: Sinks) -> None:
     document = sinks.reconcile("mongodb", "mongodb-raw", wait_s=30)
 
-    # Kafka holds no trade 77, so the stores that took it have one too many, and nothing else is wrong.
+    # Kafka holds no trade 77, so it is the only fault of the stores that accepted it.
     assert wrong(document) == {}
     for store in ("elasticsearch", "cassandra"):
         (example,) = sinks.reconcile(store)["stores"][store]["examples"]
         assert example["subject"] == trade(77).event_id, store
-        HANDS[store](sinks.settings).corrupt(trade(77), "deleted")
+        ROW_EDITORS[store](sinks.settings).corrupt(trade(77), "deleted")
     assert wrong(sinks.reconcile()) == {}
 
 
-def test_a_second_version_flows_while_the_first_is_still_written(sinks: Sinks) -> None:
+def test_a_second_schema_version_arrives_while_the_first_is_still_written(sinks: Sinks) -> None:
     url = f"{sinks.settings.schema_registry_url}/subjects/{TOPIC}-value/versions"
     first, number = registered(sinks, TOPIC)
     venue = {"name": "venue", "type": ["null", "string"], "default": None, "doc": "where it traded"}
@@ -138,7 +139,7 @@ def test_a_second_version_flows_while_the_first_is_still_written(sinks: Sinks) -
     trades = [trade(900 + number, time_us=OFFERED[0].time_us + 3 * DAY_US + number) for number in range(6)]
     sinks.seeder.kafka("crypto.trades", trades, sinks.seeder.trade_value)
     for at, one in enumerate(trades):
-        more = {"base": "BTC", "quote": "USDT", "pair": "BTC-USDT", "is_sentinel": False}
+        more = {"base": "BTC", "quote": "USDT", "pair": "BTC-USDT", "is_sentinel": False, "source": "EXCHANGE"}
         times = {"minute": epoch(one.minute_us), "bucket": epoch(one.time_us // HOUR_US * HOUR_US)}
         product = Decimal(one.price * one.qty).scaleb(-16)
         fields = common(one) | more | times | {"quote_qty": product}
@@ -166,7 +167,7 @@ def test_a_second_version_flows_while_the_first_is_still_written(sinks: Sinks) -
     assert [record.key for record in sinks.dead_letters("elasticsearch-trades") if b"BINANCE" in record.key] == []
 
 
-def test_a_version_that_breaks_readers_is_refused(sinks: Sinks) -> None:
+def test_a_schema_version_that_breaks_readers_is_refused(sinks: Sinks) -> None:
     schema, _ = registered(sinks, TOPIC)
     broken = {**schema, "fields": [*schema["fields"], {"name": "must", "type": "string"}]}
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from common.clients.connect import Worker
+from common.errors import ConfigurationError, DriftFound
+from common.settings import REPO
 from tests.eventually import eventually
 from tests.integration.sinks.conftest import Sinks
 from tickhouse.connectors import files
-from tickhouse.connectors.worker import Worker
-from tickhouse.errors import ConfigurationError, DriftFound
-from tickhouse.settings import REPO
 
 pytestmark = pytest.mark.integration
 
@@ -97,8 +97,15 @@ def test_a_deleted_connector_is_drift_until_it_is_applied(sinks: Sinks) -> None:
 
 
 def test_a_connector_without_a_file_is_drift(sinks: Sinks) -> None:
+    # A connector without a file may use no secrets (test_rest_guard.py), so its addresses are plain
+    # text.
+    plain = {
+        "value.converter.apicurio.registry.url": sinks.settings.schema_registry_url,
+        "connection.uri": sinks.settings.mongodb_uri.get_secret_value(),
+    }
     stray = files.read()[NAME].config | {"name": "stray", "errors.deadletterqueue.topic.name": "dlq.mongodb-trades"}
-    with Worker(sinks.settings.connect_url) as worker:
+    stray |= plain
+    with Worker.of(sinks.settings) as worker:
         worker.put("stray", stray)
         try:
             changes = json.loads(sinks.run("connectors", "plan", "--json", expected=DriftFound.exit_code))

@@ -1,4 +1,7 @@
-"""Kill each store of profile sinks, Connect and the registry while trades flow; every store is right afterwards."""
+"""Kill each store of profile sinks, Connect and the registry while trades flow.
+
+Afterwards every store must hold every trade once.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,28 @@ from contextlib import contextmanager
 
 import pytest
 
-from stack.engine import supervise
+from stack.engine import supervisor
 from tests.eventually import eventually
-from tests.faults.victims import answers, kill_program
+from tests.faults.processes import answers, kill_program
 from tests.integration.sinks.conftest import Sinks, wrong
-from tests.unit.reconcile.samples import START_US, trade
+from tests.unit.tickhouse.checks.reconcile.samples import START_US, trade
+from tickhouse.checks.reconcile.model import CheckedStream, CheckedTrade
 from tickhouse.connectors.files import read
-from tickhouse.reconcile.model import StreamKey, Trade
 
 pytestmark = pytest.mark.faults
 
 STORES = ("mongodb", "elasticsearch", "cassandra")
-# Five batches a second: enough to be mid-write whenever something dies, few enough to weigh quickly.
+# Five batches per second: enough that a kill interrupts a write, few enough to compare quickly.
 BATCH = 50
-# Longer than every wait in the sinks; by hand as long as anyone likes (CONTRIBUTING.md).
+# Longer than every wait in the sinks; the variable sets a longer outage (CONTRIBUTING.md).
 STOPPED_S = float(os.environ.get("TICKHOUSE_TEST_OUTAGE_S", "20"))
 
 
 class Market:
-    """Sends trades in small batches until it is told to end, each id once."""
+    """Sends trades in small batches, each id once, until it is stopped."""
 
     def __init__(self, sinks: Sinks, symbol: str) -> None:
-        self._sinks, self._key = sinks, StreamKey("spot", symbol, "aggTrade")
+        self._sinks, self._key = sinks, CheckedStream("spot", symbol, "aggTrade")
         self.sent = 0
 
     @contextmanager
@@ -58,7 +61,7 @@ class Market:
         self._sinks.seeder.flush()
         self.sent += BATCH
 
-    def _trade(self, number: int) -> Trade:
+    def _trade(self, number: int) -> CheckedTrade:
         return trade(8_000_000_000 + number, key=self._key, time_us=START_US + number * 1013, price=10**12 + number)
 
 
@@ -68,7 +71,7 @@ def letters(sinks: Sinks) -> dict[str, int]:
 
 @pytest.fixture(autouse=True)
 def _right_afterwards(sinks: Sinks) -> Iterator[None]:
-    """Require after each test that every store is right and no record was called bad."""
+    """Require after each test that every store is right and no dead letter was added."""
     before = letters(sinks)
     yield
     assert wrong(sinks.reconcile(wait_s=240)) == {}
@@ -79,35 +82,35 @@ def until_read(market: Market, sent: int) -> Callable[[], bool]:
     return lambda: market.sent >= sent
 
 
-def test_killed_stores_that_stay_away_get_everything_afterwards(sinks: Sinks) -> None:
+def test_killed_stores_get_every_trade_after_a_long_outage(sinks: Sinks) -> None:
     market = Market(sinks, "BTCUSDT")
     with market.open():
         for store in STORES:
             wanted = market.sent + 2 * BATCH
             eventually(until_read(market, wanted), timeout_s=60)
             kill_program(store, with_children=True)
-        supervise.stop(STORES)  # they were about to be started again
+        supervisor.stop(STORES)  # else the supervisor restarts them
         threading.Event().wait(STOPPED_S)
         for store in STORES:
-            supervise.start(store)
+            supervisor.start(store)
         for store in STORES:
             eventually(lambda store=store: answers(store), timeout_s=180, every_s=1)
 
 
-def test_killed_and_stopped_connect_and_registry_lose_and_double_nothing(sinks: Sinks) -> None:
+def test_killing_connect_and_the_registry_loses_and_repeats_nothing(sinks: Sinks) -> None:
     market = Market(sinks, "ETHUSDT")
     with market.open():
         eventually(until_read(market, 2 * BATCH), timeout_s=60)
-        # Both: the new worker knows no schema and must wait for the registry that has to start again.
+        # Both are killed: the new worker has no schema in memory and must wait for the registry.
         kill_program("registry")
-        supervise.stop(["registry"])  # it was about to be started again
+        supervisor.stop(["registry"])  # else the supervisor restarts it
         kill_program("connect")
         eventually(lambda: answers("connect"), timeout_s=180, every_s=1)
         eventually(until_read(market, market.sent + 2 * BATCH), timeout_s=60)
         threading.Event().wait(STOPPED_S)
-        supervise.start("registry")
+        supervisor.start("registry")
         eventually(lambda: answers("registry"), timeout_s=180, every_s=1)
-        supervise.stop(["connect"])
+        supervisor.stop(["connect"])
         threading.Event().wait(STOPPED_S)
-        supervise.start("connect")
+        supervisor.start("connect")
         eventually(lambda: answers("connect"), timeout_s=180, every_s=1)

@@ -1,4 +1,4 @@
-"""The arithmetic and the bookkeeping of the benchmarks; no server, no clock of their own."""
+"""Ratios, bounds, percentiles and the results file of the benchmarks, without a server."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 import bench.__main__ as cli
 from bench import burst
+from bench.bench_stack import BenchStack
 from bench.harness import BenchmarkFailed, at_least, at_most, compared, merged, percentile, tree_cpu_s, worker
 from bench.harness import alternate as taking_turns
-from bench.stand import Stand
 
 
 def test_sides_take_turns_and_change_who_begins():
@@ -58,7 +58,7 @@ def test_cpu_of_children_that_ended_counts():
     assert tree_cpu_s(os.getpid()) > before + 0.05
 
 
-def test_a_worker_that_fails_is_no_figure(tmp_path):
+def test_a_worker_that_fails_gives_no_figure(tmp_path):
     script = tmp_path / "broken.py"
     script.write_text("raise SystemExit('no such thing')")
     with pytest.raises(BenchmarkFailed, match="no such thing"):
@@ -75,21 +75,21 @@ def latest(tmp_path, monkeypatch):
     return path
 
 
-def test_a_benchmark_that_cannot_be_taken_is_a_miss_that_says_why(monkeypatch, tmp_path):
+def test_a_benchmark_that_fails_misses_its_bound_and_gives_the_reason(monkeypatch, tmp_path):
     def fails(bench):
         raise BenchmarkFailed("cryptofeed cannot be installed")
 
     monkeypatch.setattr(burst, "run", fails)
-    result = cli.measured("burst", Stand(tmp_path))
+    result = cli.measured("burst", BenchStack(tmp_path))
     assert (result["ok"], result["ratio"], result["note"]) == (False, None, "cryptofeed cannot be installed")
     assert "FAILED" in cli.line_of("burst", result)
 
 
 @pytest.mark.parametrize(("ratio", "failed", "is_ok"), [(0.0, False, True), (1.0, False, False), (0.0, True, False)])
-def test_a_result_says_whether_its_bound_held(monkeypatch, tmp_path, ratio, failed, is_ok):
+def test_a_result_contains_whether_its_bound_held(monkeypatch, tmp_path, ratio, failed, is_ok):
     figures = {"ours": 1, "floor": 0, "ratio": ratio, "unit": "x", "failed": failed}
     monkeypatch.setattr(burst, "run", lambda bench: dict(figures))
-    result = cli.measured("burst", Stand(tmp_path))
+    result = cli.measured("burst", BenchStack(tmp_path))
     assert result["ok"] is is_ok
     assert {"machine", "load_1m", "other_busy_cores", "commit", "at", "bound"} <= result.keys()
     assert ("MISSED" in cli.line_of("burst", result)) is not is_ok
@@ -112,6 +112,7 @@ def test_the_list_names_every_benchmark_and_its_bound(capsys):
         "frames_vs_cryptofeed": ">= 0.5",
         "spark_parquet": ">= 0.6",
         "postgres_upsert": ">= 0.6",
+        "ids_that_skip": ">= 0.7",
         "lake_put": ">= 0.7",
         "freshness_p95_s": "<= 1",
         "burst": "<= 0",
@@ -119,8 +120,12 @@ def test_the_list_names_every_benchmark_and_its_bound(capsys):
         "connect_elasticsearch": ">= 0.5",
         "connect_cassandra": ">= 0.5",
         "connect_freshness_p95_s": "<= 1",
+        "influx_write": ">= 0.6",
+        "geode_put": ">= 0.5",
+        "neo4j_sync": ">= 0.6",
         "nightly_candles": "<= 8",
         "audit": "<= 3",
+        "api_candles": "<= 3",
     }
 
 

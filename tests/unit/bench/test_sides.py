@@ -15,20 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import burst
-from bench.freshness_p95_s import LIMIT_S, Watched, figures
+from bench.freshness_p95_s import LIMIT_S, WatchedStore, figures
 from bench.harness import BenchmarkFailed
 from bench.market import _as_aggregate, recorded_frames, synthetic_frames
 from bench.postgres_upsert import candle, cut
 from bench.workers import encode, produce
-from producer.codec import Encoder
-from producer.decimals import unscaled
-from producer.frames import parse_frame
+from producer.encoding.events import Encoder
+from producer.parsing.decimals import unscaled
+from producer.parsing.frames import parse_frame
 from schemas import without_logical_types
 
 FRAMES = list(synthetic_frames(3_000))
 
 
-def test_the_floor_writes_the_very_records_that_we_write():
+def test_the_floor_writes_the_same_records_as_our_side():
     schema = fastavro.parse_schema(without_logical_types("trade"))
     encoder = Encoder("spot", trade_schema_id=3, tick_schema_id=4)
     for raw in FRAMES:
@@ -36,7 +36,7 @@ def test_the_floor_writes_the_very_records_that_we_write():
         name = f"binance:spot:{trade.symbol}:aggTrade:{trade.trade_id}"
         ours = encoder.trades(trade.symbol, trade.stream, "WEBSOCKET")(name, trade, 10**15, raw)
         buffer = BytesIO()
-        frame = msgspec.json.decode(raw, type=produce.Frame)
+        frame = msgspec.json.decode(raw, type=produce.RawFrame)
         fastavro.schemaless_writer(buffer, schema, produce._record(frame.data, raw, 10**15, produce.scaled))
         assert struct.pack(">bI", 0, 3) + buffer.getvalue() == ours
 
@@ -81,32 +81,32 @@ def test_a_single_trade_becomes_an_aggregate_of_one():
     assert trade.same_payload(msgspec.structs.replace(parse_frame(single), stream="aggTrade"))
 
 
-def test_no_recordings_are_no_frames(tmp_path):
+def test_without_recordings_there_are_no_frames(tmp_path):
     assert recorded_frames(tmp_path) == {"aggTrade": [], "bookTicker": []}
 
 
 def watched(answers, times):
     replies = iter(answers)
-    return Watched(lambda: next(replies), times, {"A": 5}, (int(times["A"][1]), int(times["A"][-1]) + 1))
+    return WatchedStore(lambda: next(replies), times, {"A": 5}, (int(times["A"][1]), int(times["A"][-1]) + 1))
 
 
-def test_every_event_counts_from_its_send_time_to_the_first_look_that_shows_it():
+def test_every_event_counts_from_its_send_time_to_the_first_query_that_returns_it():
     now_us = time.time_ns() // 1000
     store = watched(
-        [{"A": 5}, {"A": 7}, {"A": 7}], {"A": np.array([now_us - 9_000_000, now_us - 3_000_000, now_us - 1_000_000])}
+        [{"A": 5}, {"A": 7}, {"A": 7}], {"A": np.array([now_us - 90_000_000, now_us - 60_000_000, now_us - 20_000_000])}
     )
-    store.look()
+    store.poll()
     assert store.seconds == []  # the first event was before the window
-    store.look()
-    store.look()
-    assert store.seconds == [pytest.approx(3, abs=0.5), pytest.approx(1, abs=0.5)]
+    store.poll()
+    store.poll()
+    assert store.seconds == [pytest.approx(60, abs=10), pytest.approx(20, abs=10)]
     assert store.figures()["events"] == store.expected() == 2
 
 
-def test_what_never_shows_is_infinitely_late_and_misses():
+def test_an_event_that_never_becomes_visible_is_infinitely_late_and_misses():
     now_us = time.time_ns() // 1000
     store = watched([{"A": 6}], {"A": np.array([now_us - 5, now_us - 4, now_us - 3])})
-    store.look()
+    store.poll()
     assert store.figures()["p95"] == float("inf")
     result = figures({"postgres": store.figures(), "redis": {"p95": 0.1}}, {}, (1, 1))
     assert result["ratio"] == float("inf")
@@ -117,11 +117,11 @@ def test_a_row_from_before_its_event_is_a_fault_of_the_measurement():
     now_us = time.time_ns() // 1000
     store = watched([{"A": 7}], {"A": np.array([now_us, now_us, now_us + 60_000_000])})
     with pytest.raises(BenchmarkFailed, match="before"):
-        store.look()
+        store.poll()
 
 
 def test_candle_rows_are_as_many_as_partials_and_each_id_is_applied_once():
-    batches = cut(3, seconds_a_batch=90, events_a_minute=200)
+    batches = cut(3, seconds_per_batch=90, events_per_minute=200)
     rows = [row for batch in batches for row in batch]
     assert sum(run["hi"] - run["lo"] + 1 for row in rows for run in row["ids"]) == 600
     assert all(len(candle(row)) == 18 for row in rows)

@@ -1,4 +1,4 @@
-"""The floors of the Connect benchmarks write what the connectors write, and the feed sends what Spark sends."""
+"""The floors write what the connectors write, and the feed sends what Spark sends."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from bench import connect_cassandra, connect_elasticsearch, connect_mongodb, sinks
 from bench.connect_freshness_p95_s import _positions, in_order
 from schemas.loading import without_logical_types
-from tickhouse.reconcile import cassandra, elasticsearch, mongodb
-from tickhouse.reconcile.documents import enriched_document_fault
-from tickhouse.reconcile.records import trade_of
+from tickhouse.checks.reconcile import cassandra, elasticsearch, mongodb
+from tickhouse.checks.reconcile.documents import enriched_document_fault
+from tickhouse.checks.reconcile.kafka_records import trade_of
 
 
-def canonical(one: sinks.Trade, store: str) -> dict[str, object]:
+def canonical(one: sinks.EnrichedRow, store: str) -> dict[str, object]:
     if store == "mongodb":
         return dict(mongodb.read(connect_mongodb.document(one), "trades").fields)
     if store == "elasticsearch":

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tickhouse.settings import REPO
+from common.settings import REPO
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""Where compose must say the same as the native stack; each deliberate difference is named here."""
+"""Compose must match the native stack; every deliberate difference is listed here."""
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from itertools import pairwise
@@ -11,9 +12,9 @@ from xml.etree import ElementTree
 
 import yaml
 
+from common.settings import GEODE_ROLES, PORTS_FILE, REPO
 from stack.engine.lifecycle import catalog
 from stack.engine.model import Service
-from tickhouse.settings import PORTS_FILE, REPO
 
 Services = dict[str, dict[str, Any]]
 
@@ -22,7 +23,11 @@ PORTS = {name: PORTS_DOCUMENT["base"] + offset for name, offset in PORTS_DOCUMEN
 
 
 def properties(path: Path) -> dict[str, str]:
-    lines = (line.strip() for line in path.read_text().splitlines())
+    return _properties_of(path.read_text())
+
+
+def _properties_of(text: str) -> dict[str, str]:
+    lines = (line.strip() for line in text.splitlines())
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
@@ -50,11 +55,12 @@ def test_broker_differs_in_listeners_and_folders_only(services: Services) -> Non
     }
 
 
-def test_connect_differs_in_addresses_and_folder_only() -> None:
+def test_connect_differs_in_addresses_and_folders_only() -> None:
     native = properties(REPO / "stack" / "connect" / "connect.properties.j2")
 
     assert differing(native, properties(REPO / "compose" / "connect.properties")) == {
         *("bootstrap.servers", "listeners", "rest.advertised.host.name", "rest.advertised.port"),
+        *("rest.guard.login.file", "rest.guard.hosts", "rest.guard.secrets.file"),
         *("value.converter.apicurio.registry.url", "plugin.path", "config.providers.secrets.param.folder"),
     }
 
@@ -62,7 +68,13 @@ def test_connect_differs_in_addresses_and_folder_only() -> None:
 def test_redis_differs_in_address_folder_and_password_only() -> None:
     native = redis_settings(REPO / "stack" / "redis" / "redis.conf.j2")
 
-    assert differing(native, redis_settings(REPO / "compose" / "redis.conf")) == {"bind", "port", "dir", "requirepass"}
+    assert differing(native, redis_settings(REPO / "compose" / "redis.conf")) == {
+        "bind",
+        "port",
+        "dir",
+        "requirepass",
+        "user",
+    }
 
 
 def test_postgres_has_the_native_options(services: Services) -> None:
@@ -83,7 +95,7 @@ def test_airflow_differs_in_addresses_and_secrets_only(document: dict[str, Any])
     from stack.engine.secrets import GENERATORS
 
     secret = set(image_secrets(dict.fromkeys(GENERATORS, "x"))["airflow"])
-    assert native.keys() - composed.keys() - secret == {"SPARK_LOCAL_IP"}  # its UI must be seen from outside
+    assert native.keys() - composed.keys() - secret == {"SPARK_LOCAL_IP"}  # its UI must be reachable from outside
     assert composed.keys() <= native.keys()
     plain = {name: value for name, value in native.items() if "{{" not in value and name in composed}
     assert differing(plain, {name: composed[name] for name in plain}) == {"AIRFLOW__API__HOST"}
@@ -157,9 +169,14 @@ def native_stores() -> dict[str, Service]:
 
 
 def rendered(text: str) -> str:
-    """Return a template with the ports of the native stack, and with a stand-in for everything else."""
+    """Return a template with the ports of the native stack and placeholders for other values."""
     with_ports = re.sub(r"\{\{ port\.(\w+) \}\}", lambda found: str(PORTS[found[1]]), text)
     return re.sub(r"\{\{.*?\}\}", "native", with_ports)
+
+
+def normal_size(text: str) -> str:
+    """Return a template with the values of the normal size."""
+    return re.sub(r"\{\{ sized\('(\w+)', '\w+'\) \}\}", r"\1", text)
 
 
 def site(path: Path) -> dict[str, str]:
@@ -171,7 +188,9 @@ def test_profile_stores_runs_the_native_programs(services: Services) -> None:
     native = {name.replace("_", "-") for service in native_stores().values() for name in service.all_programs()}
     composed = {name for name, one in services.items() if "stores" in one["profiles"] and one["restart"] != "no"}
 
-    assert composed == native
+    # Erlang's register of nodes runs inside the image of the server.
+    assert native - composed == {"rabbitmq-epmd"}
+    assert composed <= native
 
 
 def test_profile_stores_publishes_the_native_ports(services: Services) -> None:
@@ -179,7 +198,12 @@ def test_profile_stores_publishes_the_native_ports(services: Services) -> None:
     stores = [one for one in services.values() if "stores" in one["profiles"]]
     published = {int(port.rpartition(":")[2]) for one in stores for port in one.get("ports", [])}
 
-    assert native - published == {PORTS["hdfs_datanode_ipc"]}  # other data nodes use it, and there are none
+    # Only other nodes of the same server would use the first four, and there are none; the others
+    # are metrics on a container's loopback.
+    assert native - published == {
+        *(PORTS[name] for name in ("hdfs_datanode_ipc", "geode_membership", "rabbitmq_dist", "rabbitmq_epmd")),
+        *(PORTS[name] for name in ("notifier_metrics", "bridge_metrics")),
+    }
     assert published <= native
 
 
@@ -192,6 +216,118 @@ def test_minio_differs_in_addresses_and_folder_only(services: Services) -> None:
     plain = {name: value for name, value in native.env.items() if "{{" not in value}
     assert composed["environment"] == plain
     assert rendered(native.ready.http or "") in composed["healthcheck"]["test"]
+
+
+def test_neo4j_differs_in_addresses_folders_and_logs_only(services: Services) -> None:
+    native = properties(REPO / "stack" / "neo4j" / "neo4j.conf.j2")
+    environment = services["neo4j"]["environment"]
+    composed = {
+        name.removeprefix("NEO4J_").replace("__", "-").replace("_", ".").replace("-", "_"): str(value)
+        for name, value in environment.items()
+    }
+
+    assert differing({name: rendered(value) for name, value in native.items()}, composed) == {
+        *("server.default_listen_address", "server.bolt.listen_address", "server.http.listen_address"),
+        *("server.directories.data", "server.directories.logs", "server.logs.config", "server.logs.user.config"),
+        *("server.memory.heap.initial_size", "server.memory.heap.max_size"),  # natively on the command line
+    }
+
+
+def conf(text: str) -> dict[str, str]:
+    lines = (line.partition(" = ") for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: value for name, _, value in lines}
+
+
+def test_rabbitmq_differs_in_addresses_and_login_only() -> None:
+    native = conf(rendered((REPO / "stack" / "rabbitmq" / "rabbitmq.conf.j2").read_text()))
+    composed = conf((REPO / "compose" / "rabbitmq.conf").read_text())
+
+    assert differing(native, composed) == {
+        *("listeners.tcp.default", "management.tcp.ip", "default_vhost", "default_user", "default_pass"),
+    }
+    assert native["listeners.tcp.default"].rpartition(":")[2] == composed["listeners.tcp.default"]
+
+
+def test_rabbitmq_has_the_version_and_login_of_the_native_stack(services: Services) -> None:
+    from compose.prepare import image_secrets
+    from stack.engine.debian_packages import read
+    from stack.engine.secrets import GENERATORS
+
+    native = read(REPO / "stack" / "rabbitmq" / "packages.yaml").packages["rabbitmq-server"].version
+    login = image_secrets({name: name for name in GENERATORS})["rabbitmq"]
+    template = conf((REPO / "stack" / "rabbitmq" / "rabbitmq.conf.j2").read_text())
+
+    assert services["rabbitmq"]["image"] == f"rabbitmq:{native.partition('-')[0]}-management"
+    assert login["RABBITMQ_DEFAULT_USER"] == template["default_user"]
+    assert login["RABBITMQ_DEFAULT_VHOST"] == template["default_vhost"]
+
+
+def test_neo4j_has_the_version_of_the_native_stack(services: Services) -> None:
+    pom = (REPO / "stack" / "neo4j" / "pom.xml").read_text()
+    version = services["neo4j"]["image"].rpartition(":")[2].removesuffix("-community")
+
+    assert f"<artifactId>neo4j</artifactId><version>{version}</version></dependency>" in pom
+
+
+def test_geode_differs_in_addresses_and_the_rest_api_only(services: Services) -> None:
+    template = (REPO / "stack" / "geode" / "node.properties.j2").read_text()
+    first = PORTS["geode_membership"]
+    for plus in (1, 2):
+        template = template.replace(f"{{{{ port.geode_membership + {plus} }}}}", str(first + plus))
+    native = {name: rendered(value) for name, value in _properties_of(template).items()}
+    composed = properties(REPO / "compose" / "geode.properties")
+
+    assert differing(native, composed) == {
+        *("bind-address", "server-bind-address", "start-locator", "locators", "cache-xml-file"),
+        *("start-dev-rest-api", "http-service-bind-address", "http-service-port", "security-manager"),
+    }
+    assert composed["http-service-port"] == str(PORTS["geode"])
+    assert composed["locators"].endswith(f"[{PORTS['geode_locator']}]")
+    assert f"--server-port={PORTS['geode_server']}" in services["geode"]["command"]
+    node = (REPO / "stack" / "geode" / "Node.java").read_text()
+    assert f"import {composed['security-manager']};" in node
+
+
+def test_geode_reads_the_native_files(services: Services) -> None:
+    from compose.prepare import geode_users
+    from stack.engine.secrets import GENERATORS
+
+    mounted = services["geode"]["volumes"]
+    users = json.loads(geode_users({name: f"value of {name}" for name in GENERATORS}))
+
+    assert "./stack/geode/cache.xml:/etc/tickhouse/geode/cache.xml:ro" in mounted
+    assert {one["name"]: one["password"] for one in users["users"]} == {
+        f"tickhouse_{role}": f"value of GEODE_{role.upper()}_PASSWORD" for role in GEODE_ROLES
+    }
+
+
+def test_geode_has_the_version_of_the_native_stack(services: Services) -> None:
+    pom = (REPO / "stack" / "geode" / "pom.xml").read_text()
+    version = services["geode"]["image"].rpartition(":")[2]
+
+    assert f"<artifactId>geode-core</artifactId><version>{version}</version></dependency>" in pom
+
+
+def test_influxdb_has_the_flags_of_the_native_stack(services: Services) -> None:
+    command = native_stores()["influxdb"].command or ()
+    flags = [normal_size(word).removeprefix("--").partition("=") for word in command if word.startswith("--")]
+    native = {f"INFLUXD_{name.replace('-', '_').upper()}": rendered(value) or "true" for name, _, value in flags}
+    native |= {name: normal_size(value) for name, value in native_stores()["influxdb"].env.items()}
+
+    assert differing(native, services["influxdb"]["environment"]) == {
+        *("INFLUXD_HTTP_BIND_ADDRESS", "INFLUXD_BOLT_PATH", "INFLUXD_SQLITE_PATH", "INFLUXD_ENGINE_PATH"),
+    }
+
+
+def test_influxdb_has_the_version_of_the_native_stack(services: Services) -> None:
+    from stack.engine.source_build import SourceBuild
+
+    build = SourceBuild(native_stores()["influxdb"].fetch.source["influxd"])
+    version = services["influxdb"]["image"].rpartition(":")[2]
+    required = [line.split() for line in (build.path / "go.mod").read_text().splitlines() if "influxdb/v2" in line]
+
+    assert build.file.version == version
+    assert required == [["require", "github.com/influxdata/influxdb/v2", f"v{version}"]]
 
 
 def test_minio_gets_the_native_secrets() -> None:
@@ -238,7 +374,7 @@ def test_hdfs_keeps_its_folders_in_volumes(services: Services) -> None:
 
 def test_hdfs_has_the_native_jvm_options_and_log_format(services: Services) -> None:
     native = (REPO / "stack" / "hdfs" / "jvm.options.j2").read_text().splitlines()
-    # The class path is the image's; its Hadoop opens the packages that its JVM wants opened.
+    # The image sets the class path, and its Hadoop opens the packages that its JVM needs.
     options = [line for line in native[: native.index("-cp")] if not line.startswith("--add-opens")]
 
     for name in ("hdfs-namenode", "hdfs-datanode"):
@@ -270,12 +406,12 @@ def test_hdfs_is_ready_as_natively(services: Services) -> None:
 
 
 def test_the_lake_waits_for_its_store_as_natively(services: Services) -> None:
-    # Natively lakeFS itself waits for it; here what first writes to the lake does.
+    # In the native stack lakeFS waits for its store; here the first service that writes does.
     needed = {name for by in catalog()["lakefs"].depends_when["lake_store"].values() for name in by}
     waited_for = services["provision-stores"]["depends_on"]
 
     assert needed == {"minio", "hdfs"}
-    assert set(waited_for) == {"minio", "hdfs-datanode"}
+    assert set(waited_for) == {"minio", "hdfs-datanode", "neo4j", "rabbitmq", "influxdb"}
     assert "provision-stores" in services["provision"]["depends_on"]
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from common.settings import PORTS_FILE, REPO, Settings, load_settings
 from compose import health
 from compose.prepare import (
     LAKE_STORES,
@@ -22,11 +23,10 @@ from compose.prepare import (
     store_addresses,
     write_all,
 )
-from compose.provision import prepare_folders, steps_in, steps_of, storage_namespace
+from compose.provision import core_hooks, prepare_folders, profile_hooks, storage_namespace
 from stack.engine.context import ServiceContext
 from stack.engine.lifecycle import catalog
 from stack.engine.secrets import GENERATORS, read_secrets
-from tickhouse.settings import PORTS_FILE, REPO, Settings, load_settings
 
 SECRETS = {name: f"value-of-{name}" for name in GENERATORS}
 
@@ -74,19 +74,38 @@ def test_each_image_gets_its_own_secrets_and_no_others() -> None:
     assert found == {
         "postgres": {"POSTGRES_SUPERUSER_PASSWORD"},
         "registry": set(),
-        "redis": {"REDIS_PASSWORD"},
+        "redis": {"REDIS_PASSWORD", "REDIS_API_PASSWORD"},
         "lakefs": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
         "lake-gate": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
+        "api": {
+            *("POSTGRES_API_PASSWORD", "REDIS_API_PASSWORD", "LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"),
+            *("NEO4J_READER_PASSWORD", "GEODE_READER_PASSWORD", "GEODE_EDITOR_PASSWORD"),
+            *("API_READ_KEY", "API_RULES_KEY", "API_SESSION_SECRET"),
+        },
         "minio": {"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"},
+        "neo4j": {"NEO4J_ADMIN_PASSWORD"},
+        "provision-stores": {
+            *("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"),
+            *("NEO4J_ADMIN_PASSWORD", "NEO4J_WRITER_PASSWORD", "NEO4J_READER_PASSWORD"),
+            *("RABBITMQ_ADMIN_PASSWORD", "RABBITMQ_BRIDGE_PASSWORD", "RABBITMQ_WORKER_PASSWORD"),
+            "RABBITMQ_OPERATOR_PASSWORD",
+            *("INFLUXDB_ADMIN_PASSWORD", "INFLUXDB_ADMIN_TOKEN"),
+        },
+        "alert-watcher": {"POSTGRES_WATCHER_PASSWORD", "GEODE_READER_PASSWORD"},
+        "alert-states": {"GEODE_WRITER_PASSWORD"},
+        "rabbitmq": {"RABBITMQ_ADMIN_PASSWORD"},
+        "alert-bridge": {"RABBITMQ_BRIDGE_PASSWORD"},
+        "notification-worker": {"RABBITMQ_WORKER_PASSWORD", "POSTGRES_NOTIFIER_PASSWORD", "NOTIFY_WEBHOOK_SECRET"},
         "mongodb": set(),
         "airflow": {"POSTGRES_AIRFLOW_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET"},
+        "airflow-triggerer": {"AIRFLOW_ADMIN_PASSWORD"},
     }
     assert files["registry"]["APICURIO_DATASOURCE_PASSWORD"] == files["postgres"]["REGISTRY_PASSWORD"]
     assert files["registry"]["APICURIO_DATASOURCE_PASSWORD"] != files["lakefs"]["LAKEFS_AUTH_ENCRYPT_SECRET_KEY"]
 
 
 def test_prepare_needs_the_standard_library_only() -> None:
-    # -S: no site-packages, as on a machine that has Docker and nothing of ours.
+    # -S: no site-packages, as on a machine with Docker only.
     code = "import runpy; runpy.run_path('compose/prepare.py'); runpy.run_path('stack/engine/secrets.py')"
 
     done = subprocess.run(
@@ -96,30 +115,31 @@ def test_prepare_needs_the_standard_library_only() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_provision_runs_the_steps_of_the_native_stack() -> None:
-    assert steps_of(catalog()) == {
+def test_provision_runs_the_hooks_of_the_native_stack() -> None:
+    assert core_hooks(catalog()) == {
         "postgres": ("stack.postgres.setup:create_roles_and_databases", "stack.postgres.setup:migrate"),
         "kafka": ("stack.kafka.setup:create_topics",),
         "registry": ("stack.registry.setup:register_schemas",),
-        "lakefs": ("stack.engine.lake:create_repository",),
-        "lake_gate": ("stack.engine.lake:protect_main",),
+        "lakefs": ("stack.lakefs.setup:create_repository",),
+        "lake_gate": ("stack.lakefs.setup:protect_main",),
         "airflow": ("stack.airflow.setup:migrate",),
         "data_docs": ("stack.data_docs.setup:make_site",),
     }
 
 
-def test_no_provision_step_of_the_native_stack_is_forgotten() -> None:
-    everything = {**steps_of(catalog()), **steps_in("sinks", catalog()), **steps_in("stores", catalog())}
+def test_no_provision_hook_of_the_native_stack_is_missing() -> None:
+    everything = {**core_hooks(catalog()), **profile_hooks("sinks", catalog()), **profile_hooks("stores", catalog())}
     composed = {step for steps in everything.values() for step in steps}
     setups = [service.setup for service in catalog().values()]
     native = {step for setup in setups for step in (*setup.after_ready, *setup.provision)}
 
-    assert native <= composed
+    # compose/prepare.py writes the file that Connect's guard reads.
+    assert native - composed == {"stack.connect.setup:declare_secret_fields"}
 
 
 @pytest.mark.parametrize("subject", ["http://127.0.0.1:9/ping", "scheduler"])
-def test_what_does_not_answer_is_not_well(subject: str) -> None:
-    assert not health.is_well(subject, "http://127.0.0.1:9")
+def test_a_service_that_does_not_respond_is_not_healthy(subject: str) -> None:
+    assert not health.is_healthy(subject, "http://127.0.0.1:9")
 
 
 def test_provision_writes_airflows_logins_for_the_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +186,7 @@ def test_connectors_find_every_secret_they_name(tmp_path: Path) -> None:
     assert named == set(connector_secrets(SECRETS)) == set(native)
 
 
-def test_our_code_knows_of_the_sinks_only_when_they_are_wanted(tmp_path: Path) -> None:
+def test_our_code_gets_the_sinks_only_when_they_are_used(tmp_path: Path) -> None:
     write_all(tmp_path)
     assert read_secrets(tmp_path / "compose" / "sinks.env") == {}
 
@@ -188,10 +208,18 @@ def test_users_of_the_file_realm_are_hashed(tmp_path: Path) -> None:
 
 
 def test_provision_makes_what_the_stores_need() -> None:
-    assert steps_in("stores", catalog()) == {"minio": ("stack.minio.setup:create_bucket",), "hdfs": ()}
+    assert profile_hooks("stores", catalog()) == {
+        "minio": ("stack.minio.setup:create_bucket",),
+        "hdfs": (),
+        "neo4j": ("stack.neo4j.setup:create_users",),
+        "geode": (),
+        "rabbitmq": ("stack.rabbitmq.setup:create_users", "stack.rabbitmq.setup:declare_queues"),
+        "notifications": (),
+        "influxdb": ("stack.influxdb.setup:create_admin", "stack.influxdb.setup:provision"),
+    }
 
 
-def test_our_code_knows_of_the_stores_only_when_they_are_wanted(tmp_path: Path) -> None:
+def test_our_code_gets_the_stores_only_when_they_are_used(tmp_path: Path) -> None:
     write_all(tmp_path)
     assert read_secrets(tmp_path / "compose" / "stores.env") == {}
 
@@ -200,7 +228,9 @@ def test_our_code_knows_of_the_stores_only_when_they_are_wanted(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("lake_store", LAKE_STORES)
-def test_the_lake_is_told_the_same_everywhere(tmp_path: Path, lake_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lake_has_the_same_block_store_everywhere(
+    tmp_path: Path, lake_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_all(tmp_path, lake_store=lake_store)
     for name, value in read_secrets(tmp_path / "compose" / "stores.env").items():
         monkeypatch.setenv(name, value)
@@ -234,10 +264,15 @@ def test_lakefs_gets_minios_keys_only_when_its_blocks_are_there() -> None:
 
 def test_addresses_of_the_stores_lead_to_services_on_their_ports(services: dict[str, dict[str, list[str]]]) -> None:
     addresses = {name: urlsplit(value) for name, value in store_addresses("minio").items() if name != "LAKE_STORE"}
-    known = yaml.safe_load(PORTS_FILE.read_text())  # as written there, wherever this session's own stack listens
+    known = yaml.safe_load(PORTS_FILE.read_text())  # the declared ports, not those of this session's stack
 
     assert {name: (one.port or 0) - known["base"] for name, one in addresses.items()} == {
         "MINIO_URL": known["offsets"]["minio"],
         "HDFS_URL": known["offsets"]["hdfs_namenode"],
+        "NEO4J_URL": known["offsets"]["neo4j"],
+        "GEODE_URL": known["offsets"]["geode"],
+        "RABBITMQ_URL": known["offsets"]["rabbitmq"],
+        "RABBITMQ_MANAGEMENT_URL": known["offsets"]["rabbitmq_management"],
+        "INFLUXDB_URL": known["offsets"]["influxdb"],
     }
     assert {one.hostname for one in addresses.values()} <= set(services)

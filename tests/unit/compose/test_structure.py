@@ -1,4 +1,4 @@
-"""What can be said of docker-compose.yml without an engine: rules that every service keeps."""
+"""Rules for docker-compose.yml that can be checked without Docker."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from common.settings import PORTS_FILE, REPO, Settings
 from stack.engine.secrets import GENERATORS
-from tickhouse.settings import PORTS_FILE, REPO, Settings
 
 Services = dict[str, dict[str, Any]]
 
 PORTS_DOCUMENT = yaml.safe_load(PORTS_FILE.read_text())
 NATIVE = {name: PORTS_DOCUMENT["base"] + offset for name, offset in PORTS_DOCUMENT["offsets"].items()}
 
-# Service to the names of stack/ports.yaml that it publishes; the others listen inside only.
+# Service to the names of stack/ports.yaml that it publishes; other ports are internal.
 PUBLISHED = {
     "kafka": ["kafka"],
     "registry": ["registry"],
@@ -29,21 +29,30 @@ PUBLISHED = {
     "airflow-scheduler": ["spark_ui"],
     "data-docs": ["data_docs"],
     "exchange": ["exchange"],
+    "api": ["api"],
     "mongodb": ["mongodb"],
     "elasticsearch": ["elasticsearch"],
     "cassandra": ["cassandra"],
     "minio": ["minio", "minio_console"],
+    "neo4j": ["neo4j", "neo4j_http"],
+    "geode": ["geode", "geode_locator", "geode_server"],
+    "rabbitmq": ["rabbitmq", "rabbitmq_management"],
+    "influxdb": ["influxdb"],
     "hdfs-namenode": ["hdfs_namenode", "hdfs_namenode_http"],
     "hdfs-datanode": ["hdfs_datanode", "hdfs_datanode_http"],
 }
 ONE_SHOT = {"provision", "provision-sinks", "provision-stores"}
 CORE = {
-    *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision", "data-docs"),
+    *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision", "data-docs", "api"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
+    "alert-watcher",
 }
 DEMO = {"exchange", "producer"}
 SINKS = {"mongodb", "elasticsearch", "cassandra", "provision-sinks"}
-STORES = {"minio", "hdfs-namenode", "hdfs-datanode", "provision-stores"}
+STORES = {
+    *("minio", "hdfs-namenode", "hdfs-datanode", "neo4j", "geode", "influxdb", "provision-stores"),
+    *("rabbitmq", "alert-bridge", "notification-worker"),
+}
 NAMES = ("core", "demo", "sinks", "stores")
 PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+[A-Za-z0-9._-]*")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|FERNET|ACCESS_KEY|SQL_ALCHEMY_CONN")
@@ -92,11 +101,12 @@ def test_dependencies_exist_in_every_profile_of_the_dependant(services: Services
         for needed, how in one.get("depends_on", {}).items():
             assert needed in services, f"{name} needs {needed}"
             missing = set(one["profiles"]) - set(services[needed]["profiles"])
-            # Compose refuses a needed service whose profile is off, and minds no other.
+            # Compose refuses a required dependency whose profile is off, and ignores an optional
+            # one.
             assert bool(missing) != how.get("required", True), f"{name} needs {needed}"
 
 
-def test_dependencies_wait_for_what_the_other_can_tell(services: Services) -> None:
+def test_dependencies_wait_for_a_state_that_the_other_reports(services: Services) -> None:
     for name, one in services.items():
         for needed, how in one.get("depends_on", {}).items():
             wanted = "service_completed_successfully" if needed in ONE_SHOT else "service_healthy"
@@ -111,7 +121,7 @@ def test_dependencies_have_no_circle(services: Services) -> None:
     assert set(order) == set(services)
 
 
-def test_what_stays_up_has_a_health_check_and_starts_again(services: Services) -> None:
+def test_long_running_services_have_a_health_check_and_restart(services: Services) -> None:
     for name in services.keys() - ONE_SHOT:
         assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
         assert services[name]["restart"] == "unless-stopped", name
@@ -124,7 +134,7 @@ def test_no_secret_is_in_the_file(services: Services) -> None:
         assert named == [], name
 
 
-def test_no_address_carries_a_login(services: Services) -> None:
+def test_no_address_contains_a_login(services: Services) -> None:
     values = [str(value) for one in services.values() for value in one.get("environment", {}).values()]
 
     assert [value for value in values if "@" in urlsplit(value).netloc] == []
@@ -165,7 +175,8 @@ def test_nothing_gets_more_rights(services: Services, key: str) -> None:
 def test_our_images_run_with_fewer_rights(services: Services) -> None:
     ours = {name: one for name, one in services.items() if one["image"].startswith("tickhouse") and name != "connect"}
 
-    assert {"airflow-scheduler", "producer", "exchange", "provision"} | STORES <= set(ours)
+    others = {"neo4j", "geode", "rabbitmq", "influxdb"}
+    assert {"airflow-scheduler", "producer", "exchange", "provision"} | STORES - others <= set(ours)
     for name, one in ours.items():
         assert one["cap_drop"] == ["ALL"], name
         assert one["security_opt"] == ["no-new-privileges:true"], name
@@ -177,7 +188,7 @@ def test_every_image_that_is_built_is_a_stage_that_does_not_run_as_root(services
     targets = {one["build"]["target"] for one in services.values() if "build" in one}
 
     assert targets <= set(stages)
-    # `connect` keeps the user of the official image.
+    # `connect` has the user of the official image.
     last_user = {name: re.findall(r"^USER (\S+)", stages[name], re.MULTILINE)[-1:] for name in targets - {"connect"}}
     assert last_user == {"tickhouse": ["tickhouse"], "minio": ["minio"], "hdfs": ["hadoop"]}
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from typer.main import get_command
 
+from common.settings import REPO
 from tickhouse.cli import app
 from tickhouse.cli.reference import is_argument
-from tickhouse.settings import REPO
 
 _ASSIGNMENT = re.compile(r"[A-Z_][A-Z0-9_]*=.*")
 _SEPARATORS = {"|", "&&", "||", ";"}
-TARGETS = set(re.findall(r"^([a-z]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
 
 
 def command_lines(block: str) -> Iterator[list[str]]:
@@ -42,7 +42,8 @@ def _split(words: list[str]) -> Iterator[list[str]]:
 
 
 def _starts_command(before: list[str]) -> bool:
-    # Assignments, or `docker compose exec SERVICE`, may stand before the program; a mere argument may not.
+    # Assignments, or `docker compose exec SERVICE`, may stand before the program; a mere argument
+    # may not.
     return before[:3] == ["docker", "compose", "exec"] or all(_ASSIGNMENT.fullmatch(word) for word in before)
 
 
@@ -56,9 +57,13 @@ def problem(words: list[str]) -> str:
 
 
 def _problem_of_call(command: Any, words: list[str]) -> str:
+    if words[:1] == ["--demo"]:
+        words = words[1:]
     while hasattr(command, "commands"):
         if words[:1] == ["--help"] or not words:
             return ""
+        if command.invoke_without_command and words[0].startswith("-"):
+            return _problem_of_parameters(command, words)
         if words[0] not in command.commands:
             return f"no such command: {words[0]}"
         command, words = command.commands[words[0]], words[1:]

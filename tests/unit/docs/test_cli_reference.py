@@ -5,9 +5,9 @@ import sys
 
 from typer.testing import CliRunner
 
+from common.settings import REPO
 from tickhouse.cli import app
 from tickhouse.cli.reference import commands, render
-from tickhouse.settings import REPO
 
 PAGE = REPO / "docs" / "reference" / "cli.md"
 REGENERATE = "python -m tickhouse.cli.reference > docs/reference/cli.md"

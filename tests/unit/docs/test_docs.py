@@ -9,16 +9,19 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from common.settings import PORTS_FILE, REPO
 from tests.unit.docs.commands import TARGETS, command_lines, problem
-from tests.unit.docs.pages import anchors, fenced, links, pages
-from tickhouse.settings import REPO
+from tests.unit.docs.pages import anchors, fenced, links, pages, prose_lines, table_rows
+from tickhouse.demo.home import PORT_SHIFT
 
 PAGES = pages()
+GENERATED = REPO / "docs" / "reference" / "cli.md"
 
 # Anything else is a registry's or a machine's address, or must be added here on purpose.
 KNOWN_HOSTS = {
     *("lakefs.io", "docs.lakefs.io", "github.com", "www.apache.org", "avro.apache.org"),
     *("stream.binance.com", "api.binance.com", "data.binance.vision"),
+    *("fstream.binance.com", "fapi.binance.com", "dstream.binance.com", "dapi.binance.com"),
 }
 URL = re.compile(r"\b(?:https?|wss?|postgresql|redis)://[^\s)>`\"'|,;]+")
 MACHINE_PATH = re.compile(r"(?<![\w.~$}])/(?:work|root|home/[a-z]+|Users/[A-Za-z]+|workspace|mnt)/")
@@ -68,7 +71,7 @@ def test_command_lines_are_found_at_all() -> None:
         "tickhouse config nothing",
         "tickhouse status extra",
         "true && TICKHOUSE_HOME=x .venv/bin/tickhouse down --purged",
-        "docker compose exec airflow-scheduler tickhouse weigh",
+        "docker compose exec airflow-scheduler tickhouse compare",
         "make nothing",
     ],
 )
@@ -107,7 +110,30 @@ def test_verbs_named_in_the_readme_exist() -> None:
 
 
 def test_readme_is_short() -> None:
-    assert len((REPO / "README.md").read_text().splitlines()) <= 120
+    lines = (REPO / "README.md").read_text().splitlines()
+
+    assert len(lines) <= 120
+    assert [line for line in lines if len(line) > 100] == []
+
+
+def test_readme_gives_the_addresses_of_both_lakehouses() -> None:
+    ports = yaml.safe_load(PORTS_FILE.read_text())
+    known = {ports["base"] + offset for offset in ports["offsets"].values()}
+    rows = table_rows((REPO / "README.md").read_text(), "## Addresses")
+    found = [re.findall(r"127\.0\.0\.1:(\d+)", " ".join(row)) for row in rows]
+
+    assert rows
+    for row, (*yours, demo) in zip(rows, found, strict=True):
+        port = int(demo) - PORT_SHIFT
+        assert port in known, row
+        assert yours in ([], [str(port)]), row
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != GENERATED], ids=name_of)
+def test_prose_is_wrapped(page: Path) -> None:
+    numbered = prose_lines(page.read_text())
+
+    assert [f"{name_of(page)}:{number}" for number, line in numbered if len(line) > 100] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -154,4 +180,5 @@ def test_hooks_call_the_tools_of_the_environment() -> None:
 
     assert [repo["repo"] for repo in config["repos"]] == ["local"]
     assert {hook["language"] for hook in hooks} == {"system"}
-    assert {hook["entry"].split()[0] for hook in hooks} == {".venv/bin/ruff", ".venv/bin/mypy", ".venv/bin/python"}
+    tools = {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in hooks}
+    assert tools == {"ruff", "mypy", "lint-imports", "python"}

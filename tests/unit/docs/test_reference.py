@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import re
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
 from pydantic import SecretStr
+from typer.main import get_command
 
+from common import errors
+from common.settings import PORTS_FILE, REPO, Settings
 from stack.engine.secrets import GENERATORS
 from tests.unit.docs.pages import table_rows
-from tickhouse import errors
-from tickhouse.settings import PORTS_FILE, REPO, Settings
 
 REFERENCE = REPO / "docs" / "reference"
 MARKETS_DAY_MS = 86_400_000
@@ -26,7 +28,7 @@ def page(name: str) -> str:
 @pytest.fixture
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take every setting out of the environment: defaults are documented, not this machine."""
-    from tickhouse import settings
+    from common import settings
 
     for name in (*Settings.model_fields, "tickhouse_port_base"):
         monkeypatch.delenv(name.upper(), raising=False)
@@ -98,9 +100,9 @@ def test_topics() -> None:
 
 def kept(topic: dict[str, Any]) -> str:
     config = topic.get("config", {})
-    if config.get("cleanup.policy") == "compact":
-        return "latest of each key"
-    return f"{int(config['retention.ms']) // MARKETS_DAY_MS} days"
+    policy = config.get("cleanup.policy", "delete")
+    days = f"{int(config['retention.ms']) // MARKETS_DAY_MS} days" if "delete" in policy else ""
+    return ", ".join(filter(None, ("latest of each key" if "compact" in policy else "", days)))
 
 
 def schema_of(name: str, topic: dict[str, Any]) -> str:
@@ -108,7 +110,7 @@ def schema_of(name: str, topic: dict[str, Any]) -> str:
 
 
 def test_reasons_of_the_streaming_job() -> None:
-    source = (REPO / "spark" / "decode.py").read_text()
+    source = (REPO / "spark" / "streaming" / "decode.py").read_text()
     in_code = set(re.findall(r'"(empty|bad_magic|unknown_schema_id|undecodable|quote_qty_out_of_range)"\)', source))
     row = next(row for row in table_rows(page("topics"), "## Dead letters") if row[0] == "dlq.spark")
 
@@ -135,13 +137,34 @@ def test_columns_of_the_candles() -> None:
 def test_fields_of_the_redis_hash() -> None:
     from decimal import Decimal
 
-    from spark.redis_sink import Last
+    from spark.streaming.redis_sink import LatestTrade
 
     one = Decimal(1)
-    last = Last("id", 1, one, one, "BUY", 1, 0, ((1, 1),), trades=1, volume=one, quote_volume=one)
+    last = LatestTrade("id", 1, one, one, "BUY", 1, 0, ((1, 1),), trades=1, volume=one, quote_volume=one)
     named = {name for row in table_rows(page("tables"), "## Redis") for name in re.findall(r"\w+", row[0])}
 
     assert named == set(last.to_hash())
+
+
+def test_metrics_of_the_live_producer() -> None:
+    from producer.__main__ import _collector
+    from tests.unit.producer.fakes import FakeOutbox, intake_on
+
+    running = MagicMock()
+    running.writer.intake = intake_on(FakeOutbox())
+    cells = [row[0] for row in table_rows(page("producer"), "## Metrics")]
+    named = {f"tickhouse_producer_{name}" for cell in cells for name in re.findall(r"`?(\w+)`?", cell)}
+
+    assert {family.name for family in _collector(running).collect()} == named
+
+
+def test_options_of_the_live_producer() -> None:
+    from producer.__main__ import app
+
+    parameters = {option for one in get_command(app).commands["live"].params for option in one.opts}
+    cells = [row[0] for row in table_rows(page("producer"), "# Live producer")]
+
+    assert {option for cell in cells for option in re.findall(r"--[\w-]+", cell)} == parameters - {"--help"}
 
 
 def names_in(section: str) -> set[str]:
@@ -149,43 +172,44 @@ def names_in(section: str) -> set[str]:
 
 
 def test_json_of_status() -> None:
-    from stack.engine.survey import ServiceStatus
+    from stack.engine.service_status import ServiceStatus
 
     assert {field.name for field in dataclasses.fields(ServiceStatus)} <= names_in("`tickhouse status --json`")
 
 
 def test_json_of_candles() -> None:
-    from tickhouse.candles import Candle
+    from tickhouse.candles import CandleBar
 
-    assert {field.name for field in dataclasses.fields(Candle)} == names_in("`tickhouse candles --json`")
+    named = names_in("`tickhouse candles --json`")
+    assert {field.name for field in dataclasses.fields(CandleBar)} | {"is_simulated"} == named
 
 
 def test_json_of_reconcile() -> None:
-    from tickhouse.reconcile.law import Gaps, IdLaw, Report
-    from tickhouse.reconcile.verdict import Verdict
+    from tickhouse.checks.reconcile.conservation_law import Gaps, IdLaw, ReconcileReport
+    from tickhouse.checks.reconcile.store_result import StoreResult
 
-    report = Report(0, 0, 0, Gaps(), IdLaw(0, 0, 0, 0), {"kafka": Verdict("kafka")}, {}, {}).document()
+    report = ReconcileReport(0, 0, 0, Gaps(), IdLaw(0, 0, 0, 0), {"kafka": StoreResult("kafka")}, {}, {}).document()
     verdict = report["stores"]["kafka"]
 
     assert {*report, *verdict, *report["gaps"]} <= names_in("`tickhouse reconcile --json`")
 
 
 def test_json_of_the_other_commands() -> None:
-    from producer.backfill import Backfilled
-    from producer.ledger import Gap
-    from stack.engine.doctor import Finding
-    from tickhouse.connectors.plan import Change
-    from tickhouse.connectors.state import State, Task
+    from producer.backfill import BackfilledRange
+    from producer.ledger.gaps import Gap
+    from tickhouse.connectors.health import ConnectorState, ConnectorTask
+    from tickhouse.connectors.plan import ConnectorChange
+    from tickhouse.status.doctor import Finding
 
-    ours = (Finding, State, Task, Change)
-    wanted = {*Gap.__struct_fields__, *Backfilled.__struct_fields__}
+    ours = (Finding, ConnectorState, ConnectorTask, ConnectorChange)
+    wanted = {*Gap.__struct_fields__, *BackfilledRange.__struct_fields__}
     wanted |= {field.name for one in ours for field in dataclasses.fields(one)}
     assert wanted <= names_in("Others")
 
 
 def test_json_of_replay() -> None:
-    from producer.replay import Replayed
-    from tickhouse.cli.replay import _document
+    from producer.replay import ReplayedFile
+    from tickhouse.ingest.replay import file_document
 
-    empty = Replayed("p", "s", "f", "c", 0, 0, {}, {}, [], {}, {}, is_whole=True, seconds=0.0)
-    assert {*_document(empty), "files", "visible_after_s"} <= names_in("`tickhouse replay --json`")
+    empty = ReplayedFile("p", "s", "f", "c", 0, 0, {}, {}, [], {}, {}, is_whole=True, seconds=0.0)
+    assert {*file_document(empty), "files", "visible_after_s"} <= names_in("`tickhouse replay --json`")

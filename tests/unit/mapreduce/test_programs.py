@@ -1,4 +1,4 @@
-"""Mapper and reducer as plain programs: any cut of the lines, any number of combiners, the same exact sums."""
+"""Mapper and reducer give the same exact sums for any split of the lines and any combiners."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.settings import REPO
 from mapreduce.mapper import mapped
 from mapreduce.reducer import reduced
-from tickhouse.settings import REPO
 
 QUANTITIES = st.decimals("0.00000001", "99999999999999999999", places=8)
 TRADES = st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 2_000_000_000_000_000), QUANTITIES), max_size=50)
@@ -25,9 +25,7 @@ def line(symbol: str, time_us: int, quantity: object) -> str:
 
 
 @given(TRADES, st.integers(1, 5))
-def test_sums_are_exact_however_the_lines_are_cut_and_combined(
-    trades: list[tuple[str, int, Decimal]], parts: int
-) -> None:
+def test_sums_are_exact_for_any_split_and_combination(trades: list[tuple[str, int, Decimal]], parts: int) -> None:
     expected: dict[str, Fraction] = defaultdict(Fraction)
     for symbol, time_us, quantity in trades:
         month = datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m")
@@ -46,7 +44,7 @@ def test_a_line_that_is_no_trade_ends_the_mapper(bad: str) -> None:
         list(mapped([bad]))
 
 
-def test_they_are_programs() -> None:
+def test_they_run_as_programs_in_a_pipe() -> None:
     text = line("A", 1_709_251_199_999_999, "1E-8") + line("A", 1_709_251_200_000_000, "2") + line("A", 0, "3")
     pipe = "./mapreduce/mapper.py | sort | ./mapreduce/reducer.py"
     done = subprocess.run(["sh", "-c", pipe], cwd=REPO, input=text, capture_output=True, text=True, check=True)

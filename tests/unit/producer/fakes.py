@@ -1,16 +1,20 @@
-"""An outbox that keeps what it is given, and an intake on it."""
+"""An outbox that keeps its records, an intake that uses it, and ledgers of given ids."""
 
 from __future__ import annotations
 
 import itertools
 
-from producer.codec import Encoder, decode
-from producer.frames import identify, parse_frame
-from producer.gaps import GapBook
-from producer.intake import Intake, Origin
-from producer.outbox import DEAD_LETTERS, TICKS, TRADES
+from hypothesis import strategies as st
+
+from common.topics import PRODUCER_DEAD_LETTERS, TICKS, TRADES
+from producer.encoding.events import Encoder, decode
+from producer.ledger.gaps import GapBook
+from producer.ledger.stream_ledger import IdStatus, StreamLedger
+from producer.parsing.frames import identify, parse_frame
+from producer.writer.intake import Intake, Origin
 
 NOW_US = 1_723_161_255_343_000
+IDS = st.lists(st.integers(1, 40), max_size=40)
 
 
 class FakeOutbox:
@@ -25,7 +29,7 @@ class FakeOutbox:
         self.records.append((topic, key, value, dict(headers or [])))
 
     def send_dead_letter(self, raw, headers, key=None):
-        self.records.append((DEAD_LETTERS, key, raw, headers))
+        self.records.append((PRODUCER_DEAD_LETTERS, key, raw, headers))
 
     def poll(self, timeout_s=0.0):
         pass
@@ -43,7 +47,7 @@ class FakeOutbox:
         return [decode("tick", value) for topic, _, value, _ in self.records if topic == TICKS]
 
     def letters(self):
-        return [(key, value, headers) for topic, key, value, headers in self.records if topic == DEAD_LETTERS]
+        return [(key, value, headers) for topic, key, value, headers in self.records if topic == PRODUCER_DEAD_LETTERS]
 
     def ids(self):
         return [record["trade_id"] for record in self.trades()]
@@ -74,3 +78,11 @@ def agg(number, *, price="1.5", symbol="BTCUSDT", time_ms=1_723_161_255_343):
 
 def lines(*frames, received_us=None):
     return [(raw, received_us, at) for at, raw in zip(itertools.count(1), frames)]  # count is endless
+
+
+def ledger_of(*ids, writer="live"):
+    ledger = StreamLedger("spot", "BTCUSDT", "aggTrade", writer)
+    for number in ids:
+        if ledger.status_of(number) is IdStatus.NEW:
+            ledger.take(number, "delivered")
+    return ledger

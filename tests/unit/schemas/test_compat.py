@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
+from common.errors import PrerequisiteMissing
 from schemas import load
 from schemas.compat import check, full_problems, read_problems
-from tickhouse.errors import PrerequisiteMissing
 
 OPTIONAL = {"name": "venue", "type": ["null", "string"], "default": None}
 REQUIRED = {"name": "venue", "type": "string"}
@@ -72,8 +72,8 @@ def git(folder, *arguments):
     subprocess.run(["git", *name, *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def test_check_looks_at_every_earlier_version(tmp_path):
-    """Transitive: the change is harmless for the version before, and breaks the one before that."""
+def test_check_compares_with_every_earlier_version(tmp_path):
+    """The change is compatible with the last version, and breaks the one before it."""
     path = tmp_path / "trade.avsc"
     git(tmp_path, "init", "-q")
     for version in (trade_with(), trade_with(drop="raw", add=OPTIONAL), trade_with(drop="raw")):
@@ -87,7 +87,7 @@ def test_check_looks_at_every_earlier_version(tmp_path):
     ]
 
 
-def test_our_schemas_fit_their_history():
+def test_our_schemas_are_compatible_with_their_history():
     try:
         compared, problems = check()
     except PrerequisiteMissing as error:
@@ -96,7 +96,7 @@ def test_our_schemas_fit_their_history():
     assert compared >= 4
 
 
-def test_no_git_clone_is_said(tmp_path):
+def test_outside_a_clone_git_is_missing(tmp_path):
     (tmp_path / "trade.avsc").write_text(json.dumps(load("trade")))
     with pytest.raises(PrerequisiteMissing, match="clone"):
         check(tmp_path)

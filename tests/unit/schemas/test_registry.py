@@ -5,15 +5,15 @@ import json
 import httpx
 import pytest
 
+from common.errors import SchemaIncompatible, ServiceNotReady
 from schemas import canonical_text, subjects
 from schemas.registry import register_all, schema_id
-from tickhouse.errors import SchemaIncompatible, ServiceNotReady
 
 URL = "http://registry.test/apis/ccompat/v7/"
 
 
 class Registry:
-    """Answers as a Confluent registry: the same text has the same id under every subject."""
+    """Answers like a Confluent registry: the same text has the same id under every subject."""
 
     def __init__(self):
         self.ids, self.levels, self.refuses = {}, {}, ""

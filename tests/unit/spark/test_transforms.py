@@ -13,8 +13,17 @@ from tests.unit.spark.trades import Trade, frame
 
 def test_enriched_is_the_same_for_every_delivery(spark: SparkSession) -> None:
     first = frame(spark, [Trade(1)])
-    again = first.withColumns({"ingest_time": F.current_timestamp(), "source": F.lit("REST"), "raw": F.lit("other")})
+    again = first.withColumns({"ingest_time": F.current_timestamp(), "raw": F.lit("other")})
     assert transforms.enrich(first).collect() == transforms.enrich(again).collect()
+
+
+@pytest.mark.parametrize(
+    ("came_by", "source"),
+    [("SIMULATED", "SIMULATED"), ("WEBSOCKET", "EXCHANGE"), ("REST", "EXCHANGE"), ("ARCHIVE", "EXCHANGE")],
+)
+def test_enriched_trades_show_whether_the_market_is_synthetic(spark: SparkSession, came_by: str, source: str) -> None:
+    (row,) = transforms.enrich(frame(spark, [Trade(1)]).withColumn("source", F.lit(came_by))).collect()
+    assert row.source == source
 
 
 def test_enriched_fields(spark: SparkSession) -> None:

@@ -1,4 +1,4 @@
-"""The path of Python workers."""
+"""The import path of Spark's Python workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _same_path_afterwards() -> Iterator[None]:
     sys.path_importer_cache.clear()
 
 
-def test_archives_go_and_folders_stay() -> None:
+def test_archives_are_removed_and_folders_stay() -> None:
     folders = [entry for entry in sys.path if not entry.endswith(".zip")]
     sys.path[:0] = ["/spark/python/lib/pyspark.zip", "/spark/jars/spark-core.jar"]
     drop_archives()

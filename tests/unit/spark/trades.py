@@ -1,4 +1,4 @@
-"""Trades for the tests, and the plain-Python truth about them."""
+"""Trades for the tests, and their expected candles in plain Python."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The CLI reference page, rendered from the commands themselves.
 
-`python -m tickhouse.cli.reference > docs/reference/cli.md` writes it; tests/unit/docs/test_cli_reference.py compares.
+`python -m tickhouse.cli.reference > docs/reference/cli.md` writes it;
+tests/unit/docs/test_cli_reference.py compares.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ Generated from the program: `python -m tickhouse.cli.reference > docs/reference/
 
 Results go to standard output, progress and errors to standard error. With `--json`, standard output holds one JSON
 document and nothing else ([json.md](json.md)). Exit codes: [exit-codes.md](exit-codes.md).
+
+`tickhouse --demo …` runs any command on the lakehouse that `tickhouse demo` left running, instead of your own.
 """
 
 
 def render(app: Any) -> str:
-    """Return the whole page (Markdown) of a Typer application."""
+    """Return the page (Markdown) of a Typer application."""
     from typer.main import get_command
 
     root = get_command(app)
@@ -27,13 +30,15 @@ def render(app: Any) -> str:
 
 
 def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield (whole name, command) of every command that does something itself, by name."""
+    """Yield (full name, command) of every command that can be run, sorted; groups cannot be run."""
     for name, command in sorted(group.commands.items()):
-        whole = f"{path} {name}"
+        full_name = f"{path} {name}"
         if hasattr(command, "commands"):
-            yield from commands(command, whole)
+            if command.invoke_without_command:
+                yield full_name, command
+            yield from commands(command, full_name)
         elif not command.hidden:
-            yield whole, command
+            yield full_name, command
 
 
 def section(path: str, command: Any) -> str:
@@ -50,7 +55,7 @@ def section(path: str, command: Any) -> str:
 
 
 def is_argument(parameter: Any) -> bool:
-    """Return whether a parameter is given by place and not by name."""
+    """Return whether a parameter is positional."""
     return not parameter.opts[0].startswith("-")
 
 

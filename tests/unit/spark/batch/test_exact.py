@@ -1,4 +1,4 @@
-"""Quotients and roots, rounded once."""
+"""Quotients and roots are rounded once, half up."""
 
 from __future__ import annotations
 

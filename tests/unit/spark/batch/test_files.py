@@ -1,4 +1,4 @@
-"""Bytes of a file follow from its rows, whatever batches and plans they came through."""
+"""The bytes of a file depend only on its rows, not on batches or plans."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from common.errors import StoreUnavailable
 from spark.batch import files
-from spark.batch.files import LakeFiles, to_parquet
-from tickhouse.errors import StoreUnavailable
+from spark.batch.files import LakeFiles, batch_parquet
 
 HOURS = [datetime(2024, 8, 8, hour, tzinfo=UTC) for hour in range(3)]
 SCHEMA = pa.schema([("bucket", pa.timestamp("us", "UTC")), ("symbol", pa.string()), ("trade_id", pa.int64())])
@@ -41,7 +41,7 @@ def batches_of(table: pa.Table, size: int, *, is_nullable: bool) -> list[pa.Reco
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=3), st.integers(1, 50), st.integers(1, 50))
-def test_batches_leave_no_trace(
+def test_bytes_do_not_depend_on_the_batches(
     tmp_path_factory: pytest.TempPathFactory, counts: list[int], size: int, other: int
 ) -> None:
     table = rows_of(counts)
@@ -59,9 +59,9 @@ def test_batches_leave_no_trace(
         assert parquet.metadata.num_row_groups == -(-counts[hour] // 16)
 
 
-def test_small_tables_are_bytes_of_their_rows() -> None:
+def test_bytes_of_small_tables_depend_only_on_their_rows() -> None:
     table = rows_of([5, 4])
-    assert to_parquet(table) == to_parquet(pa.concat_tables([table.slice(0, 3), table.slice(3)]))
+    assert batch_parquet(table) == batch_parquet(pa.concat_tables([table.slice(0, 3), table.slice(3)]))
 
 
 def test_a_lake_that_is_away_is_unavailable(tmp_path: Path) -> None:

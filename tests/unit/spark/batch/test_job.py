@@ -1,4 +1,4 @@
-"""The batch over a lake in a folder, against candles computed again in integers by the checker."""
+"""The batch over a lake in a local folder, compared with candles that the checker computes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from pyarrow.fs import LocalFileSystem
 from pyspark.sql import SparkSession
 
+from common.days import Days
+from common.errors import ConfigurationError
 from spark.batch.files import LakeFiles
 from spark.batch.job import Batch, parse
 from tests.lakes import NOON_US, THE_8TH, THE_9TH, bronze_files, contents, market, rows_of, trade, write
-from tickhouse.days import Days
-from tickhouse.errors import ConfigurationError
-from tickhouse.reconcile import gold
-from tickhouse.reconcile.lake import Lake
+from tickhouse.checks.reconcile import gold
+from tickhouse.checks.reconcile.lake_bronze import LakeReader
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
     folder = tmp_path_factory.mktemp("lake")
     rows = rows_of(market())
     write(folder, bronze_files([*rows, *(row | {"kafka_offset": 9_000 + n} for n, row in enumerate(rows[:50]))]))
-    # A file that no manifest names: what a batch left that was killed.
+    # A file that no manifest names, as a killed batch leaves it.
     stray = bronze_files(rows_of([trade(7_777, NOON_US + 11 * 3_600_000_000)], 10_000), 1)
     write(folder, {path: body for path, body in stray.items() if "_manifests" not in path})
     run(spark, folder, THE_8TH, THE_9TH)
@@ -36,8 +36,8 @@ def run(spark: SparkSession, folder: Path, first: date, last: date) -> dict[str,
     return Batch(spark, LakeFiles.local(folder)).run(Days(first, last))
 
 
-def test_gold_is_the_truth(lake: Path) -> None:
-    found = gold.check(Lake(LocalFileSystem(), str(lake)), market(), limit=3)
+def test_gold_equals_the_expected_candles(lake: Path) -> None:
+    found = gold.check(LakeReader(LocalFileSystem(), str(lake)), market(), limit=3)
 
     assert {name: verdict.examples for name, verdict in found.items() if not verdict.ok} == {}
     assert all(verdict.count for verdict in found.values())
@@ -46,11 +46,11 @@ def test_gold_is_the_truth(lake: Path) -> None:
 def test_silver_holds_each_event_once(lake: Path) -> None:
     silver = pq.read_table(lake / "silver" / "trades", partitioning=None)
 
-    assert sorted(silver["event_id"].to_pylist()) == sorted(one.event_id for one in market())
+    assert sorted(silver["event_id"].to_pylist()) == sorted(trade.event_id for trade in market())
     assert sum(silver["is_sentinel"].to_pylist()) == 1
 
 
-def test_day_by_day_gives_the_same_bytes_and_removes_what_is_not_its(spark: SparkSession, lake: Path) -> None:
+def test_day_by_day_gives_the_same_bytes_and_removes_other_files(spark: SparkSession, lake: Path) -> None:
     before = contents(lake)
     write(lake, {"silver/trades/date=2024-08-09/hour=23/part-0.parquet": b"of an earlier run"})
     counts = run(spark, lake, THE_8TH, THE_8TH)

@@ -1,4 +1,4 @@
-"""Partial bars add up to the bars that the checker computes in integers, whatever the order and the pieces."""
+"""Partial bars, in any order and split, add up to the bars that the checker computes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 
 from spark.batch.partials import PARTIAL, TRADE_COLUMNS, partial_bars
 from tests.lakes import bronze_row, moment
-from tickhouse.reconcile.bars import Bar, bars_of
-from tickhouse.reconcile.model import SCALE, StreamKey, Trade
+from tickhouse.checks.reconcile.bars import MinuteBar, bars_of
+from tickhouse.checks.reconcile.model import SCALE, CheckedStream, CheckedTrade
 
 NOON_US = 1_723_118_400_000_000
 KEYS = [
-    StreamKey("spot", "BTCUSDT", "aggTrade"),
-    StreamKey("usdm", "BTCUSDT", "trade"),
-    StreamKey("spot", "A", "trade"),
+    CheckedStream("spot", "BTCUSDT", "aggTrade"),
+    CheckedStream("usdm", "BTCUSDT", "trade"),
+    CheckedStream("spot", "A", "trade"),
 ]
 LARGEST_PRICE, LARGEST_QTY = 9_999_998_955 * SCALE, 46_116_860_414 * SCALE
 
 TRADES = st.lists(
     st.builds(
-        lambda key, number, price, qty, side, second, singles: Trade(
+        lambda key, number, price, qty, side, second, singles: CheckedTrade(
             key, number, number * 9, number * 9 + singles, price, qty, side, NOON_US + second * 1_000_000
         ),
         st.sampled_from(KEYS),
@@ -43,7 +43,7 @@ TRADES = st.lists(
 )
 
 
-def silver_batch(trades: list[Trade], *, is_coded: bool = False) -> pa.RecordBatch:
+def silver_batch(trades: list[CheckedTrade], *, is_coded: bool = False) -> pa.RecordBatch:
     rows = []
     for trade in trades:
         row = bronze_row(trade, 0)
@@ -76,32 +76,32 @@ def units(value: Decimal, places: int) -> int:
 
 def merged(partials: list[dict[str, Any]]) -> dict[tuple[str, str, str, int], dict[str, Any]]:
     groups: dict[tuple[str, str, str, int], list[dict[str, Any]]] = defaultdict(list)
-    for one in partials:
-        groups[one["market"], one["symbol"], one["stream"], int(one["minute"].timestamp()) * 10**6].append(one)
-    return {key: _merged(found) for key, found in groups.items()}
+    for bar in partials:
+        groups[bar["market"], bar["symbol"], bar["stream"], int(bar["minute"].timestamp()) * 10**6].append(bar)
+    return {key: _merged_bar(bars) for key, bars in groups.items()}
 
 
-def _merged(found: list[dict[str, Any]]) -> dict[str, Any]:
-    first = min(found, key=lambda one: one["open_trade_id"])
-    last = max(found, key=lambda one: one["close_trade_id"])
+def _merged_bar(bars: list[dict[str, Any]]) -> dict[str, Any]:
+    first = min(bars, key=lambda bar: bar["open_trade_id"])
+    last = max(bars, key=lambda bar: bar["close_trade_id"])
     sums = {
-        **{name: sum(units(one[name], 8) for one in found) for name in ("volume", "taker_buy_volume")},
-        **{name: sum(units(one[name], 16) for one in found) for name in ("quote_volume", "taker_buy_quote_volume")},
-        **{name: sum(one[name] for one in found) for name in ("trades", "agg_trades")},
+        **{name: sum(units(bar[name], 8) for bar in bars) for name in ("volume", "taker_buy_volume")},
+        **{name: sum(units(bar[name], 16) for bar in bars) for name in ("quote_volume", "taker_buy_quote_volume")},
+        **{name: sum(bar[name] for bar in bars) for name in ("trades", "agg_trades")},
     }
     return {
-        "open": units(first["open"], 8), "high": max(units(one["high"], 8) for one in found),
-        "low": min(units(one["low"], 8) for one in found), "close": units(last["close"], 8), **sums,
+        "open": units(first["open"], 8), "high": max(units(bar["high"], 8) for bar in bars),
+        "low": min(units(bar["low"], 8) for bar in bars), "close": units(last["close"], 8), **sums,
         "open_trade_id": first["open_trade_id"], "close_trade_id": last["close_trade_id"],
     }  # fmt: skip
 
 
-def figures(bar: Bar) -> dict[str, Any]:
+def figures(bar: MinuteBar) -> dict[str, Any]:
     return {name: value for name, value in bar._asdict().items() if name in PARTIAL}
 
 
 @given(TRADES, st.integers(1, 40), st.booleans())
-def test_partials_of_any_pieces_in_any_order_add_up(trades: list[Trade], size: int, is_coded: bool) -> None:
+def test_partials_of_any_split_in_any_order_add_up(trades: list[CheckedTrade], size: int, is_coded: bool) -> None:
     pieces = [trades[start : start + size] for start in range(0, len(trades), size)]
     batches = [partial_bars(silver_batch(piece, is_coded=is_coded)) for piece in pieces]
     found = merged([row for batch in batches for row in batch.to_pylist()])
@@ -110,9 +110,9 @@ def test_partials_of_any_pieces_in_any_order_add_up(trades: list[Trade], size: i
     assert found == wanted
 
 
-def test_sorted_silver_gives_one_partial_a_bar() -> None:
+def test_sorted_silver_gives_one_partial_per_bar() -> None:
     trades = [
-        Trade(key, number, number, number, SCALE, SCALE, "BUY", NOON_US + number * 1_000_000)
+        CheckedTrade(key, number, number, number, SCALE, SCALE, "BUY", NOON_US + number * 1_000_000)
         for key in KEYS
         for number in range(150)
     ]
@@ -120,7 +120,7 @@ def test_sorted_silver_gives_one_partial_a_bar() -> None:
 
 
 def test_sums_that_might_wrap_are_refused() -> None:
-    row = silver_batch([Trade(KEYS[0], 1, 1, 1, SCALE, SCALE, "BUY", NOON_US)])
+    row = silver_batch([CheckedTrade(KEYS[0], 1, 1, 1, SCALE, SCALE, "BUY", NOON_US)])
     huge = pa.array([Decimal(10**21)], pa.decimal128(38, 16))
     wide = row.set_column(row.schema.get_field_index("quote_qty"), "quote_qty", huge)
     many = pa.Table.from_batches([wide] * 20).combine_chunks().to_batches()[0]

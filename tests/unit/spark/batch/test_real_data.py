@@ -1,4 +1,4 @@
-"""Gold of real captures against Binance's own klines and a peer's, where the shared data is present."""
+"""Gold of real captures equals Binance's own klines and those of a peer; needs the shared data."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from common.days import Days
+from common.settings import REPO
 from spark.batch.files import LakeFiles
 from spark.batch.job import Batch
 from tests.lakes import bronze_files, rows_of, write
-from tickhouse.days import Days
-from tickhouse.reconcile.files import items
-from tickhouse.reconcile.frames import Source
-from tickhouse.reconcile.model import Trade
-from tickhouse.settings import REPO
+from tickhouse.checks.reconcile.json_records import Source
+from tickhouse.checks.reconcile.model import CheckedTrade
+from tickhouse.checks.reconcile.replayed_files import items
 
 DATA = Path(os.environ.get("TICKHOUSE_SHARED_DATA", REPO.parent / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
@@ -30,15 +30,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def trades_of(name: str, market: str, symbol: str = "") -> list[Trade]:
-    return [one for one in items(DATA / name, Source(market, symbol)) if isinstance(one, Trade)]
+def trades_of(name: str, market: str, symbol: str = "") -> list[CheckedTrade]:
+    return [one for one in items(DATA / name, Source(market, symbol)) if isinstance(one, CheckedTrade)]
 
 
 @pytest.fixture(scope="module")
 def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two captures of different years in one lake: a day of USD-M and a whole day of spot."""
     folder = tmp_path_factory.mktemp("real")
-    captures: list[tuple[Iterable[Trade], date]] = [
+    captures: list[tuple[Iterable[CheckedTrade], date]] = [
         (trades_of("rest/ft_XRPETH_aggTrades_20191011.jsonl.gz", "spot", "XRPETH"), date(2019, 10, 11)),
         (trades_of("ws/hft_usdm_btcusdt_20240808.txt.gz", "usdm"), date(2024, 8, 8)),
     ]
@@ -73,7 +73,7 @@ def test_usdm_minutes_equal_binances_own_in_all_nine_columns(lake: Path) -> None
 
 
 @pytest.mark.parametrize(("interval", "traded", "all_"), [("1m", 1022, 1440), ("5m", 287, 288)])
-def test_a_whole_day_equals_the_peers_and_its_silence_is_flat(
+def test_a_whole_day_equals_the_peers_and_silent_minutes_are_flat(
     lake: Path, interval: str, traded: int, all_: int
 ) -> None:
     stored = candles(lake, interval, "2019-10-11", "XRPETH")
@@ -90,7 +90,7 @@ def test_a_whole_day_equals_the_peers_and_its_silence_is_flat(
         before = row["close"]
 
 
-def test_the_later_capture_made_the_earlier_day_whole(lake: Path) -> None:
+def test_the_later_capture_completed_the_earlier_day(lake: Path) -> None:
     stored = candles(lake, "1m", "2019-10-11", "XRPETH")
     first, last = min(stored), max(stored)
     assert timedelta(milliseconds=last - first) == timedelta(minutes=1439)

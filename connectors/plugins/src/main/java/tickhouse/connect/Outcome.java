@@ -9,11 +9,17 @@ import org.apache.kafka.connect.sink.SinkRecord;
 import org.apache.kafka.connect.sink.SinkTaskContext;
 
 /**
- * What became of the records of one {@code put}, and what follows from it. Thread-safe: stores answer on their own threads.
+ * The results of the records of one {@code put}. Thread-safe, because stores respond on their own threads.
  *
- * <p>In this order: a wrong configuration fails the task; a store that is away makes Connect deliver the whole batch again
- * (writes are upserts), and nothing is called bad then; only when the store took or refused every record does what it
- * refused go to the dead letters. So each refused record is there once, and none is because a store was down.
+ * <p>The first of these rules that applies decides:
+ *
+ * <ol>
+ *   <li>A wrong configuration fails the task.
+ *   <li>An unavailable store makes Connect deliver the whole batch again (writes are upserts). No record is refused then.
+ *   <li>When the store accepted or refused every record, the refused records go to the dead letter topic.
+ * </ol>
+ *
+ * <p>So each refused record becomes a dead letter once, and no record becomes one because a store was down.
  */
 public final class Outcome {
   private record Refusal(SinkRecord record, Throwable reason) {}
@@ -22,22 +28,22 @@ public final class Outcome {
   private volatile Throwable away;
   private volatile Throwable misconfigured;
 
-  /** The store looked at this record and will never take it. */
+  /** The store refused this record and will always refuse it. */
   public void refused(SinkRecord record, Throwable reason) {
     refusals.add(new Refusal(record, reason));
   }
 
-  /** The store did not answer, or asked to come again. */
+  /** The store did not respond, or asked for a later retry. */
   public void away(Throwable reason) {
     away = reason;
   }
 
-  /** No record is at fault and waiting does not help: a login, a right, a table or an index is missing. */
+  /** A login, a permission, a table or an index is missing: no record is wrong, and waiting does not help. */
   public void misconfigured(Throwable reason) {
     misconfigured = reason;
   }
 
-  /** Draw the conclusion; {@code reporter} is null when the connector tolerates no errors. */
+  /** Apply the rules; {@code reporter} is null when the connector tolerates no errors. */
   public void conclude(SinkTaskContext context, ErrantRecordReporter reporter, String store, long backoffMs) {
     if (misconfigured != null) {
       throw new ConnectException(store + " refuses the connector, not the record: " + misconfigured.getMessage(), misconfigured);

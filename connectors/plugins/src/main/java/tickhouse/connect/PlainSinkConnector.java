@@ -7,7 +7,7 @@ import org.apache.kafka.common.config.ConfigDef;
 import org.apache.kafka.connect.connector.Task;
 import org.apache.kafka.connect.sink.SinkConnector;
 
-/** A connector that only hands its configuration to each of its tasks. */
+/** A connector that passes its configuration unchanged to each of its tasks. */
 public abstract class PlainSinkConnector extends SinkConnector {
   private final Class<? extends Task> task;
   private final ConfigDef definition;

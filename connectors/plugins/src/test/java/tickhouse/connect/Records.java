@@ -7,7 +7,7 @@ import org.apache.kafka.connect.data.SchemaBuilder;
 import org.apache.kafka.connect.data.Struct;
 import org.apache.kafka.connect.sink.SinkRecord;
 
-/** Records as the Avro converter gives them. */
+/** Records in the form that the Avro converter produces. */
 public final class Records {
   /** 2024-08-08T23:54:00.987654Z. */
   public static final long TIME_US = 1_723_161_240_987_654L;

@@ -8,7 +8,7 @@ import org.apache.kafka.connect.sink.ErrantRecordReporter;
 import org.apache.kafka.connect.sink.SinkRecord;
 import org.apache.kafka.connect.sink.SinkTaskContext;
 
-/** What a worker would do for a task, remembered. */
+/** A test double of the worker that records its calls. */
 public final class Task {
   public final List<SinkRecord> reported = new ArrayList<>();
   public long timeoutMs;

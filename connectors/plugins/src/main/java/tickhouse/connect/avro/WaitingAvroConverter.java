@@ -10,10 +10,11 @@ import org.apache.kafka.connect.data.SchemaAndValue;
 import org.apache.kafka.connect.errors.RetriableException;
 
 /**
- * Apicurio's Avro converter, but a registry that is away is no fault of the record.
+ * Apicurio's Avro converter that waits for an unavailable registry.
  *
- * <p>It throws {@link RetriableException} then; with {@code errors.retry.timeout=-1} Connect asks again until the registry
- * answers. Bytes that do not decode and ids that the registry does not know stay errors, and go to the dead letters.
+ * <p>It throws {@link RetriableException} then; with {@code errors.retry.timeout=-1} Connect retries until the registry
+ * responds. Bytes that cannot be decoded and ids that the registry does not know remain errors, and the records become dead
+ * letters.
  */
 public final class WaitingAvroConverter extends AvroConverter<Object> {
   @Override
@@ -34,7 +35,7 @@ public final class WaitingAvroConverter extends AvroConverter<Object> {
     }
   }
 
-  /** The client drops the cause of what went wrong on the way, so all but its "not found" counts as away. */
+  /** The client hides the cause of a network error, so every error except "not found" counts as an unavailable registry. */
   static RuntimeException judged(RuntimeException error) {
     for (Throwable cause = error; cause != null; cause = cause.getCause()) {
       if (cause instanceof NotFoundException) {

@@ -16,7 +16,7 @@ import org.apache.kafka.connect.data.Struct;
 import org.apache.kafka.connect.data.Time;
 import org.apache.kafka.connect.sink.SinkRecord;
 
-/** Connect's records as the engine wants them. Decimals and dates go as text, which it parses exactly; timestamps as ms. */
+/** Adapts Connect's records to the engine: decimals and dates as text, which it parses exactly; timestamps in ms. */
 final class Adapters {
   private Adapters() {}
 

@@ -8,6 +8,7 @@ import com.datastax.oss.driver.api.core.servererrors.QueryValidationException;
 import com.datastax.oss.driver.api.core.servererrors.UnauthorizedException;
 import java.util.Collection;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
@@ -18,13 +19,20 @@ import tickhouse.connect.Outcome;
 import tickhouse.connect.Version;
 
 /**
- * Connect's side of the engine: adapts records and sorts what fails.
+ * Passes records from Connect to the engine and classifies the errors.
  *
  * <p>Delivery: at least once. {@code put} returns when Cassandra has acknowledged every row; an INSERT of the same primary
- * key is an upsert. The session is opened by the first {@code put}, so that a task may start while Cassandra is away.
+ * key is an upsert. The first {@code put} opens the session, so that a task can start while Cassandra is down.
  */
 public final class CassandraSinkTask extends SinkTask {
   private static final long BACKOFF_MS = 2_000;
+
+  /** Errors of a table or keyspace that is missing or differs from the connector's file; waiting does not help. */
+  private static final List<String> OF_THE_TABLE =
+      List.of("unconfigured table", "does not exist", "undefined column", "unknown identifier", "undefined name");
+
+  /** Errors of the node: its guardrails for disk usage and for kinds of requests. */
+  private static final List<String> OF_THE_NODE = List.of("disk usage", "guardrail", "read-only");
 
   private final AbstractSinkTask engine = new Engine();
   private Map<String, String> properties = Map.of();
@@ -73,7 +81,7 @@ public final class CassandraSinkTask extends SinkTask {
     return Version.TEXT;
   }
 
-  /** Sort an error of opening the session: a wrong configuration does not heal, a server that is away does. */
+  /** Classify an error of opening the session: a wrong configuration is permanent, an unavailable server is not. */
   static void sortStart(Throwable error, Outcome outcome) {
     DriverException driver = driverError(error);
     if (driver == null || isForbidden(error)) {
@@ -82,12 +90,18 @@ public final class CassandraSinkTask extends SinkTask {
     outcome.away(error);
   }
 
-  /** Sort an error of one row. */
+  /**
+   * Classify an error of one row. Cassandra has one error, "invalid query", for a row that it cannot accept, a table that
+   * differs from the connector's file, and a guardrail of the node such as a full disk; only the text tells them apart.
+   */
   static void sort(SinkRecord record, Throwable error, Outcome outcome) {
     Throwable cause = unwrapped(error);
-    if (isForbidden(cause) || String.valueOf(cause.getMessage()).contains("unconfigured table")) {
+    String text = String.valueOf(cause.getMessage()).toLowerCase(Locale.ROOT);
+    if (isForbidden(cause) || (cause instanceof QueryValidationException && OF_THE_TABLE.stream().anyMatch(text::contains))) {
       outcome.misconfigured(cause);
     } else if (cause instanceof DriverException && !(cause instanceof QueryValidationException)) {
+      outcome.away(cause);
+    } else if (cause instanceof QueryValidationException && OF_THE_NODE.stream().anyMatch(text::contains)) {
       outcome.away(cause);
     } else {
       outcome.refused(record, cause);

@@ -10,10 +10,10 @@ import org.apache.kafka.common.config.provider.ConfigProvider;
 import org.apache.kafka.common.config.provider.FileConfigProvider;
 
 /**
- * Kafka's {@link FileConfigProvider} for one folder, with paths relative to it: {@code ${secrets:sinks.properties:mongodb.uri}}.
+ * Kafka's {@link FileConfigProvider} for one folder, with relative paths: {@code ${secrets:sinks.properties:mongodb.uri}}.
  *
- * <p>Kafka's own wants absolute paths, and those differ from machine to machine while connector files do not. Its check of
- * {@code allowed.paths} stays in force, so nothing outside the folder can be read.
+ * <p>Kafka's provider needs absolute paths, which differ between machines, while connector files are the same everywhere. Its
+ * check of {@code allowed.paths} still applies, so nothing outside the folder can be read.
  */
 public final class SecretsFolder implements ConfigProvider {
   public static final String FOLDER = "folder";

@@ -11,6 +11,7 @@ import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.time.temporal.ChronoUnit;
 import java.util.Date;
+import java.util.Locale;
 import java.util.Set;
 import org.apache.kafka.connect.data.Field;
 import org.apache.kafka.connect.data.Schema;
@@ -19,30 +20,32 @@ import org.apache.kafka.connect.errors.DataException;
 import org.apache.kafka.connect.sink.SinkRecord;
 
 /**
- * Records as the two lines of a bulk request: the action, then the document.
+ * Converts records to the two lines of a bulk request: the action, then the document.
  *
- * <p>Decimals are written as text in plain digits, so that {@code _source} is exact; the mapping makes numbers of them. Fields
- * that are null are left out.
+ * <p>Decimals are written as text in plain digits, so that {@code _source} is exact; the mapping turns them into numbers.
+ * Null fields are left out.
  */
 final class Documents {
   private static final JsonFactory JSON = new JsonFactory();
-  private static final DateTimeFormatter DAY = DateTimeFormatter.ofPattern("yyyy.MM.dd").withZone(ZoneOffset.UTC);
   private static final DateTimeFormatter MICROS =
       DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'").withZone(ZoneOffset.UTC);
 
   private final String prefix;
+  private final DateTimeFormatter period;
   private final String timeField;
   private final String idField;
   private final Set<String> micros;
 
-  Documents(String prefix, String timeField, String idField, Set<String> micros) {
+  /** {@code period} is the {@link DateTimeFormatter} pattern of the time in an index name. */
+  Documents(String prefix, String period, String timeField, String idField, Set<String> micros) {
     this.prefix = prefix;
+    this.period = DateTimeFormatter.ofPattern(period, Locale.ROOT).withZone(ZoneOffset.UTC);
     this.timeField = timeField;
     this.idField = idField;
     this.micros = micros;
   }
 
-  /** Return both lines, each ended by a line feed. */
+  /** Return both lines, each with a line feed at the end. */
   byte[] lines(SinkRecord record) {
     if (!(record.value() instanceof Struct value)) {
       throw new DataException("Expected a record with a schema, was " + record.value().getClass().getName());
@@ -63,7 +66,7 @@ final class Documents {
   private void action(JsonGenerator json, Struct value) throws IOException {
     json.writeStartObject();
     json.writeObjectFieldStart("index");
-    json.writeStringField("_index", prefix + DAY.format(instant(number(value, timeField))));
+    json.writeStringField("_index", prefix + period.format(instant(number(value, timeField))));
     json.writeStringField("_id", text(value, idField));
     json.writeEndObject();
     json.writeEndObject();
@@ -71,7 +74,7 @@ final class Documents {
 
   private void document(JsonGenerator json, Struct value) throws IOException {
     for (String field : micros) {
-      known(value, field); // a record of another kind must not replace the document of its id
+      known(value, field); // a record of another kind must not replace a document with the same id
     }
     json.writeStartObject();
     for (Field field : value.schema().fields()) {

@@ -2,7 +2,7 @@ package tickhouse.connect.elasticsearch;
 
 import tickhouse.connect.PlainSinkConnector;
 
-/** Sink for Elasticsearch: documents into dated indices, upsert by id. */
+/** Sink for Elasticsearch: writes documents into monthly or yearly indices, as upserts by id. */
 public final class ElasticsearchSinkConnector extends PlainSinkConnector {
   public ElasticsearchSinkConnector() {
     super(ElasticsearchSinkTask.class, ElasticsearchSinkConfig.DEFINITION);

@@ -1,6 +1,5 @@
 package tickhouse.connect.elasticsearch;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -22,14 +21,16 @@ import tickhouse.connect.Outcome;
 import tickhouse.connect.Version;
 
 /**
- * Sends records by {@code _bulk}, over the JDK's HTTP client (docs/adr/0010: the official bulk ingester hangs in an outage).
+ * Sends records with {@code _bulk} over the JDK's HTTP client (docs/adr/0010: the official bulk ingester hangs in an outage).
  *
- * <p>Delivery: at least once. {@code put} returns when Elasticsearch has every document in its translog; a repeat has the
- * same id in the same index (of the event's day) and replaces itself.
+ * <p>Delivery: at least once. {@code put} returns when Elasticsearch has every document in its translog. A repeated record
+ * has the same id in the same index (of the event's month), so it replaces itself.
  */
 public final class ElasticsearchSinkTask extends SinkTask {
-  /** Of the answer, only what tells a refusal from a success: its size falls to a tenth. */
+  /** Request only the fields that tell success from failure; the response has a tenth of its size. */
   private static final String BULK = "/_bulk?filter_path=errors,error,items.*.status,items.*.error";
+
+  private record Action(SinkRecord record, byte[] lines) {}
 
   private final HttpClient http =
       HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).connectTimeout(Duration.ofSeconds(5)).build();
@@ -44,6 +45,7 @@ public final class ElasticsearchSinkTask extends SinkTask {
     documents =
         new Documents(
             config.getString(ElasticsearchSinkConfig.INDEX_PREFIX),
+            config.getString(ElasticsearchSinkConfig.INDEX_PERIOD),
             config.getString(ElasticsearchSinkConfig.INDEX_TIME),
             config.getString(ElasticsearchSinkConfig.ID_FIELD),
             Set.copyOf(config.getList(ElasticsearchSinkConfig.MICROS)));
@@ -70,46 +72,53 @@ public final class ElasticsearchSinkTask extends SinkTask {
   @Override
   public void put(Collection<SinkRecord> records) {
     Outcome outcome = new Outcome();
-    List<SinkRecord> batch = new ArrayList<>();
-    ByteArrayOutputStream body = new ByteArrayOutputStream();
+    List<Action> batch = new ArrayList<>();
     for (SinkRecord record : records) {
-      if (record.value() != null && append(record, body, outcome)) {
-        batch.add(record);
+      if (record.value() != null) {
+        append(record, batch, outcome);
       }
       if (batch.size() == batchSize) {
-        send(batch, body, outcome);
+        send(batch, outcome);
+        batch.clear();
       }
     }
-    send(batch, body, outcome);
+    if (!batch.isEmpty()) {
+      send(batch, outcome);
+    }
     outcome.conclude(context, context.errantRecordReporter(), "Elasticsearch", backoffMs);
   }
 
-  private boolean append(SinkRecord record, ByteArrayOutputStream body, Outcome outcome) {
+  private void append(SinkRecord record, List<Action> batch, Outcome outcome) {
     try {
-      body.writeBytes(documents.lines(record));
-      return true;
+      batch.add(new Action(record, documents.lines(record)));
     } catch (DataException error) {
       outcome.refused(record, error);
-      return false;
     }
   }
 
-  private void send(List<SinkRecord> batch, ByteArrayOutputStream body, Outcome outcome) {
-    if (batch.isEmpty()) {
-      return;
-    }
+  /** Send a batch; when one record makes the whole batch fail, send halves until that record is alone. */
+  private void send(List<Action> batch, Outcome outcome) {
     try {
-      HttpRequest full = request.POST(HttpRequest.BodyPublishers.ofByteArray(body.toByteArray())).build();
+      HttpRequest full = request.POST(HttpRequest.BodyPublishers.ofByteArrays(lines(batch))).build();
       HttpResponse<byte[]> answer = http.send(full, HttpResponse.BodyHandlers.ofByteArray());
-      BulkAnswer.sort(answer.statusCode(), answer.body(), batch, outcome);
+      if (batch.size() > 1 && BulkAnswer.asksForLess(answer.statusCode(), answer.body())) {
+        int half = batch.size() / 2;
+        send(batch.subList(0, half), outcome);
+        send(batch.subList(half, batch.size()), outcome);
+      } else {
+        List<SinkRecord> records = batch.stream().map(Action::record).toList();
+        BulkAnswer.sort(answer.statusCode(), answer.body(), records, outcome);
+      }
     } catch (IOException error) {
       outcome.away(error);
     } catch (InterruptedException error) {
       Thread.currentThread().interrupt();
       throw new RetriableException("Interrupted while sending", error);
     }
-    batch.clear();
-    body.reset();
+  }
+
+  private static List<byte[]> lines(List<Action> batch) {
+    return batch.stream().map(Action::lines).toList();
   }
 
   @Override

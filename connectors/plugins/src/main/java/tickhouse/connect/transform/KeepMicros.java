@@ -19,10 +19,10 @@ import org.apache.kafka.connect.transforms.Transformation;
 import tickhouse.connect.Version;
 
 /**
- * Turns times in microseconds into timestamps of the store and keeps the exact value beside them.
+ * Turns times in microseconds into timestamps of the store, and keeps the exact value in a second field.
  *
- * <p>Avro's timestamp-micros reaches Connect as a plain int64, and Connect's own timestamps end at milliseconds, as those of
- * MongoDB and Cassandra do. So {@code trade_time} becomes a timestamp (floored), and {@code trade_time_us} has all digits.
+ * <p>Avro's timestamp-micros reaches Connect as a plain int64. The timestamps of Connect, MongoDB and Cassandra have only
+ * milliseconds. So {@code trade_time} becomes a timestamp (rounded down), and {@code trade_time_us} has all digits.
  */
 public final class KeepMicros<R extends ConnectRecord<R>> implements Transformation<R>, Versioned {
   private static final String FIELDS = "fields";

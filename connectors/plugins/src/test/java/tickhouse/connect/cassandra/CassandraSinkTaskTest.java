@@ -49,6 +49,22 @@ class CassandraSinkTaskTest {
   }
 
   @Test
+  void aFullNodeIsNoFaultOfTheRecord() {
+    String full = "Guardrail diskUsage violated: Write request failed because disk usage exceeds failure threshold";
+    assertThrows(RetriableException.class, () -> concluded(new InvalidQueryException(null, full)));
+    assertEquals(List.of(), task.reported);
+  }
+
+  @Test
+  void anotherTableThanTheFileSaysFailsTheTask() {
+    for (String text : List.of("Undefined column name qty in table market.trades", "keyspace market does not exist")) {
+      ConnectException failure =
+          assertThrows(ConnectException.class, () -> concluded(new InvalidQueryException(null, text)));
+      assertEquals(false, failure instanceof RetriableException);
+    }
+  }
+
+  @Test
   void decimalsGoAsTextWithAllDigits() {
     AbstractSinkRecord row = Adapters.of(record);
     AbstractStruct value = (AbstractStruct) row.value();

@@ -13,25 +13,30 @@ import org.junit.jupiter.api.Test;
 import tickhouse.connect.Records;
 
 class DocumentsTest {
-  private final Documents documents = new Documents("crypto-trades-", "trade_time", "event_id", Set.of("trade_time"));
+  private final Documents documents = documents("yyyy.MM");
+
+  private static Documents documents(String period) {
+    return new Documents("crypto-trades-", period, "trade_time", "event_id", Set.of("trade_time"));
+  }
 
   @Test
   void aRecordIsAnActionAndADocument() {
     String lines = new String(documents.lines(Records.of("binance:a")), StandardCharsets.UTF_8);
     assertEquals(
         """
-        {"index":{"_index":"crypto-trades-2024.08.08","_id":"binance:a"}}
+        {"index":{"_index":"crypto-trades-2024.08","_id":"binance:a"}}
         {"event_id":"binance:a","price":"9876543210.12345678","is_sentinel":false,"trade_id":7,"trade_time":"2024-08-08T23:54:00.987654Z"}
         """,
         lines);
   }
 
   @Test
-  void theDayIsOfTheEvent() {
-    long nextDay = 1_723_161_600_000_000L;
-    assertEquals(true, text(nextDay - 1).contains("crypto-trades-2024.08.08"));
-    assertEquals(true, text(nextDay).contains("crypto-trades-2024.08.09"));
-    assertEquals(true, text(nextDay).contains("2024-08-09T00:00:00.000000Z"));
+  void thePeriodIsOfTheEvent() {
+    long september = 1_725_148_800_000_000L;
+    assertEquals(true, text(documents, september - 1).contains("\"crypto-trades-2024.08\""));
+    assertEquals(true, text(documents, september).contains("\"crypto-trades-2024.09\""));
+    assertEquals(true, text(documents, september).contains("2024-09-01T00:00:00.000000Z"));
+    assertEquals(true, text(documents("yyyy"), september).contains("\"crypto-trades-2024\""));
   }
 
   @Test
@@ -42,7 +47,7 @@ class DocumentsTest {
     assertThrows(DataException.class, () -> documents.lines(Records.of(null, "text")));
   }
 
-  private String text(long timeUs) {
+  private static String text(Documents documents, long timeUs) {
     Struct value = Records.trade("a").put("trade_time", timeUs);
     return new String(documents.lines(Records.of(Records.TRADE, value)), StandardCharsets.UTF_8);
   }

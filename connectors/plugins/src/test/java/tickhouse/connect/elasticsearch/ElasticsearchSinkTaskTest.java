@@ -11,23 +11,30 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.apache.kafka.connect.errors.ConnectException;
 import org.apache.kafka.connect.errors.RetriableException;
 import org.apache.kafka.connect.sink.SinkRecord;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import tickhouse.connect.Records;
 import tickhouse.connect.Task;
 
-/** The task against a server of the JDK that answers as Elasticsearch does. */
+/** The task against a JDK HTTP server that responds like Elasticsearch. */
 class ElasticsearchSinkTaskTest {
-  private static final String ERROR = ",\"error\":{\"type\":\"t\",\"reason\":\"r\",\"caused_by\":{\"reason\":\"c\"}}";
+  private static final String ERROR = error("document_parsing_exception");
 
   private final Task worker = new Task();
   private final ElasticsearchSinkTask task = new ElasticsearchSinkTask();
   private final List<String> bodies = new ArrayList<>();
   private HttpServer server;
+  private final List<String> accepted = new ArrayList<>();
+  private long largest = Long.MAX_VALUE;
   private int status = 200;
   private String answer = "{\"errors\":false}";
   private String login;
@@ -41,7 +48,7 @@ class ElasticsearchSinkTaskTest {
           bodies.add(new String(exchange.getRequestBody().readAllBytes(), StandardCharsets.UTF_8));
           login = exchange.getRequestHeaders().getFirst("Authorization");
           byte[] bytes = answer.getBytes(StandardCharsets.UTF_8);
-          exchange.sendResponseHeaders(status, bytes.length);
+          exchange.sendResponseHeaders(isTooLarge(bodies.get(bodies.size() - 1)) ? 413 : status, bytes.length);
           exchange.getResponseBody().write(bytes);
           exchange.close();
         });
@@ -58,6 +65,22 @@ class ElasticsearchSinkTaskTest {
             "micros.fields", "trade_time",
             "batch.size", "2",
             "retry.backoff.ms", "11"));
+  }
+
+  /** Return whether a body has too many documents for a small server, or a long one; record the others. */
+  private boolean isTooLarge(String body) {
+    boolean isTooLarge = body.lines().count() / 2 > largest || body.length() > 2000;
+    if (!isTooLarge) {
+      Matcher id = Pattern.compile("\"_id\":\"([^\"]*)\"").matcher(body);
+      while (id.find()) {
+        accepted.add(id.group(1));
+      }
+    }
+    return isTooLarge;
+  }
+
+  private static String error(String type) {
+    return ",\"error\":{\"type\":\"" + type + "\",\"reason\":\"r\",\"caused_by\":{\"type\":\"t\",\"reason\":\"c\"}}";
   }
 
   @AfterEach
@@ -96,6 +119,49 @@ class ElasticsearchSinkTaskTest {
     assertThrows(RetriableException.class, () -> task.put(List.of(Records.of("a"))));
     assertEquals(List.of(), worker.reported);
     assertEquals(11, worker.timeoutMs);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "400, validation_exception", // no shard left for a new index, Elasticsearch 8
+    "400, illegal_argument_exception", // the same in earlier versions, and a shard with 2^31 documents
+    "400, index_closed_exception",
+    "400, an_exception_of_a_later_version",
+    "403, cluster_block_exception", // read-only, set by hand or by a full disk
+    "409, version_conflict_engine_exception",
+    "429, cluster_block_exception",
+    "503, unavailable_shards_exception"
+  })
+  void whatTheStoreSaysOfItselfMakesNoDeadLetter(int itemStatus, String type) {
+    SinkRecord bad = Records.of("bad");
+    answer =
+        "{\"errors\":true,\"items\":[{\"index\":{\"status\":400" + ERROR + "}},{\"index\":{\"status\":"
+            + itemStatus + error(type) + "}}]}";
+    assertThrows(RetriableException.class, () -> task.put(List.of(bad, Records.of("good"))));
+    assertEquals(List.of(), worker.reported);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "{\"type\":\"strict_dynamic_mapping_exception\",\"reason\":\"r\"}",
+        "{\"type\":\"illegal_argument_exception\",\"reason\":\"immense term\","
+            + "\"caused_by\":{\"type\":\"max_bytes_length_exceeded_exception\",\"reason\":\"c\"}}"
+      })
+  void whatTheStoreSaysOfADocumentIsItsFault(String error) {
+    SinkRecord bad = Records.of("bad");
+    answer = "{\"errors\":true,\"items\":[{\"index\":{\"status\":201}},{\"index\":{\"status\":400,\"error\":" + error + "}}]}";
+    task.put(List.of(Records.of("a"), bad));
+    assertEquals(List.of(bad), worker.reported);
+  }
+
+  @Test
+  void aRequestThatIsTooLargeIsSentInHalves() {
+    largest = 1;
+    SinkRecord huge = Records.of("huge".repeat(1000));
+    task.put(List.of(Records.of("a"), huge, Records.of("b")));
+    assertEquals(List.of(huge), worker.reported);
+    assertEquals(List.of("a", "b"), accepted);
   }
 
   @Test

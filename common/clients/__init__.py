@@ -1,0 +1,1 @@
+"""Clients of Kafka, the lake, Airflow, Connect, and the stores behind Connect."""

@@ -1,0 +1,165 @@
+"""Every error Tickhouse raises on purpose, in one tree.
+
+    TickhouseError
+    ├── TerminalError                 retrying cannot help: fix the cause, then run again
+    │   ├── ConfigurationError        change a setting or an argument
+    │   │   └── UnknownName           use one of the names in the message
+    │   ├── PrerequisiteMissing       install what the message names
+    │   ├── SchemaIncompatible        change the schema so that every earlier version still fits
+    │   ├── RejectedRecord            fix the input: it became a dead letter with a `reason`
+    │   ├── DagPaused                 unpause the DAG that the message names
+    │   ├── LeaseHeld                 wait for the other driver, or stop it
+    │   ├── ReconcileFailed           a store is wrong: read the table above the error
+    │   ├── AuditMissing              audit the branch, then merge it
+    │   ├── AuditFailed               read the report, fix the cause, run again
+    │   └── DriftFound                apply the connector files, or commit what runs
+    └── TransientError                nothing is lost: retry with backoff
+        ├── BranchOvertaken           prepare the branch again on the newer main, then audit it
+        ├── ServiceNotReady           start the service or wait for it
+        ├── ExchangeUnavailable       the exchange refuses or limits us: wait `retry_after_s`
+        └── StoreUnavailable          a store is down: start it; its query catches up
+
+Each message says what happened, what is not affected, and which command to run next.
+"""
+
+from __future__ import annotations
+
+
+class TickhouseError(Exception):
+    """Base of every error in the tree above.
+
+    Args:
+        message: What happened, in one sentence.
+        safe: What is not affected, in one sentence.
+        next_command: The command that fixes it or explains more.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, safe: str = "", next_command: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.safe = safe
+        self.next_command = next_command
+
+    def __str__(self) -> str:
+        tail = f" Next: {self.next_command}" if self.next_command else ""
+        safe = f" {self.safe}" if self.safe else ""
+        return f"{self.message}{safe}{tail}"
+
+
+class TerminalError(TickhouseError):
+    """Base of the errors for which retrying cannot help."""
+
+
+class ConfigurationError(TerminalError):
+    """A setting or an argument is wrong."""
+
+    exit_code = 2
+
+
+class UnknownName(ConfigurationError):
+    """There is no market, symbol, reference or id of that name."""
+
+
+class PrerequisiteMissing(TerminalError):
+    """A program or library that Tickhouse does not install itself is missing."""
+
+    exit_code = 3
+
+
+class SchemaIncompatible(TerminalError):
+    """A schema and an earlier version cannot read each other's data."""
+
+    exit_code = 4
+
+
+class RejectedRecord(TerminalError):
+    """One input record is wrong.
+
+    Args:
+        reason: A stable slug by which dead letters are grouped.
+        detail: The expected and the actual value ("Expected X, was Y").
+    """
+
+    exit_code = 5
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class LeaseHeld(TerminalError):
+    """Another driver holds the lease of a checkpoint."""
+
+    exit_code = 6
+
+
+class ReconcileFailed(TerminalError):
+    """A store does not hold exactly what the exchange offered."""
+
+    exit_code = 7
+
+
+class AuditMissing(TerminalError):
+    """No audit has passed for the commit that is to be merged into `main`."""
+
+    exit_code = 8
+
+
+class AuditFailed(TerminalError):
+    """A check of the audit failed."""
+
+    exit_code = 9
+
+
+class DriftFound(TerminalError):
+    """The running connectors differ from their files."""
+
+    exit_code = 10
+
+
+class DagPaused(TerminalError):
+    """A DAG whose run is needed is paused in Airflow."""
+
+    exit_code = 13
+
+
+class TransientError(TickhouseError):
+    """Base of the errors after which the caller may retry with backoff; nothing is lost."""
+
+    exit_code = 20
+
+
+class ServiceNotReady(TransientError):
+    """A service did not answer its readiness probe in time."""
+
+    exit_code = 21
+
+
+class ExchangeUnavailable(TransientError):
+    """The exchange does not answer, limits us, or closed the connection.
+
+    Args:
+        message: What happened.
+        retry_after_s: Seconds to wait before the next request, as the exchange requested.
+    """
+
+    exit_code = 22
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message, safe="Gaps are filled once it answers again.")
+        self.retry_after_s = retry_after_s
+
+
+class StoreUnavailable(TransientError):
+    """A store is down; only its own query waits, and it catches up later."""
+
+    exit_code = 23
+
+
+class BranchOvertaken(TransientError):
+    """The lake's `main` got a new commit while a branch was prepared."""
+
+    exit_code = 24

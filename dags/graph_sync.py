@@ -1,0 +1,51 @@
+"""Bring the graph up to date after each publication.
+
+What: makes the graph in Neo4j equal to `main`: symbols with assets and pairs, listings as
+exchangeInfo shows them, and the hours in which each symbol traded.
+Why: questions about paths between assets are answered from published data only.
+When: after each change of `main` by `nightly_batch` or `lake_rollback`; by hand for any ref that is
+not older than the commit in the graph.
+Prerequisites: `tickhouse up --service neo4j`, or an address in `NEO4J_URL`. Without one, the run is
+skipped.
+
+A repeated run for the same commit changes nothing, and the run after one that was killed finishes
+its work.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag
+
+from tickhouse.dag_tasks.assets import GRAPH, MAIN
+from tickhouse.dag_tasks.task import task
+
+
+@dag(
+    schedule=[MAIN],
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
+    max_active_runs=1,
+    catchup=False,
+    is_paused_upon_creation=False,
+    doc_md=__doc__,
+    tags=["tickhouse", "lake", "graph"],
+    params={"ref": Param("main", type="string", title="Branch, tag or commit")},
+    dagrun_timeout=timedelta(hours=3),
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30), "execution_timeout": timedelta(hours=1)},
+)
+def graph_sync() -> None:
+    """Synchronize the graph."""
+
+    @task(inlets=[MAIN], outlets=[GRAPH])
+    def sync(params: dict[str, Any]) -> dict[str, Any]:
+        """Make the graph equal to a ref; return the commit and what changed."""
+        from tickhouse.dag_tasks import graph_sync
+
+        return graph_sync.sync_graph(params)
+
+    sync()
+
+
+graph_sync()

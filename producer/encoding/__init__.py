@@ -1,0 +1,1 @@
+"""Encode events as Kafka values: `events` writes Avro records, `varint` their integers."""

@@ -1,0 +1,1 @@
+"""Geode: our node, its regions, users and REST API."""

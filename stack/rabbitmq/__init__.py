@@ -1,0 +1,1 @@
+"""RabbitMQ: the queues of the notifications."""

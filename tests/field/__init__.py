@@ -1,0 +1,1 @@
+"""Inputs that people reported in public: the source, the right value, the whole kind."""

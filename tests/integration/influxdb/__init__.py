@@ -1,0 +1,1 @@
+"""InfluxDB on the real server."""

@@ -1,0 +1,160 @@
+"""`tickhouse.read` on the running lake, against the checker, `tickhouse lake query` and Spark."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+from typer.testing import CliRunner
+
+from common.clients.lakefs import repository
+from common.days import Days
+from common.errors import ConfigurationError
+from common.settings import REPO, Settings
+from spark.batch.files import LakeFiles
+from spark.batch.job import Batch
+from spark.batch.reproduce import published, table_hash
+from tests.conftest import Stack
+from tests.lakes import MIDNIGHT_US, THE_8TH, THE_9TH, bronze_files, rows_of, trade
+from tests.unit.docs.test_lake_to_backtest import BLOCKS, run
+from tests.unit.tickhouse.read.published_lake import busy_market, candle_row
+from tickhouse import read
+from tickhouse.checks.reconcile import gold
+from tickhouse.checks.reconcile.model import CheckedStream, CheckedTrade
+from tickhouse.cli import app
+from tickhouse.lake.branches import commit, ensure_branch, head
+
+pytestmark = pytest.mark.integration
+CHINESE = CheckedStream("spot", "币安人生USDT", "aggTrade")
+BOTH: dict[str, Any] = {"start": THE_8TH, "end": "2024-08-10"}
+
+
+def trades() -> list[CheckedTrade]:
+    start = MIDNIGHT_US - 300_000_000
+    return [*busy_market(), *(trade(n, start + n * 7_000_000, 10**8 + n, 3 + n, CHINESE) for n in range(90))]
+
+
+@dataclass(frozen=True)
+class Lake:
+    settings: Settings
+    branch: str
+    commit_id: str
+
+
+@pytest.fixture(scope="module")
+def lake(stack: Stack, spark: SparkSession) -> Lake:
+    """Return a branch whose two days the batch built, committed."""
+    settings, name = stack.up("lakefs"), f"read-{uuid.uuid4().hex[:8]}"
+    ensure_branch(settings, name, "main")
+    for path, body in bronze_files(rows_of(trades())).items():
+        repository(settings).branch(name).object(path).upload(body, mode="wb")
+    Batch(spark, LakeFiles.of(settings, name)).run(Days(THE_8TH, THE_9TH))
+    return Lake(settings, name, commit(settings, name, "built", {}))
+
+
+def queried(lake: Lake, table: str, symbol: str) -> list[dict[str, Any]]:
+    """Return what `tickhouse lake query` prints, without the columns of the folders."""
+    arguments = ["lake", "query", table, "--as-of", lake.branch, "--symbol", symbol, "--limit", "10000", "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    return [{name: value for name, value in row.items() if name not in ("date", "hour")} for row in rows]
+
+
+def exact(value: Any) -> Decimal | None:
+    return None if value is None else Decimal(value)
+
+
+@pytest.mark.parametrize("interval", gold.INTERVALS_US)
+@pytest.mark.parametrize("symbol", ["BTCUSDT", CHINESE.symbol])
+def test_candles_are_those_of_the_checker_and_of_the_query(lake: Lake, interval: str, symbol: str) -> None:
+    found = read.candles(symbol, market="spot", interval=interval, **BOTH, as_of=lake.branch)
+
+    expected = gold.expected(trades(), interval)
+    assert found.arrow().to_pylist() == [candle_row(one) for key, one in expected.items() if key[1] == symbol]
+    assert found.commit_id == lake.commit_id
+    shown = sorted(queried(lake, f"gold/candles_{interval}", symbol), key=lambda row: row["open_time"])
+    names = ["open", "high", "low", "close", "volume", "quote_volume", "vwap", "taker_buy_volume"]
+    assert [[exact(row[name]) for name in names] for row in shown] == [
+        list(row.values()) for row in found.arrow().select(names).to_pylist()
+    ]
+
+
+def test_trades_are_those_of_silver_each_once(lake: Lake) -> None:
+    found = read.trades("BTCUSDT", market="spot", **BOTH, as_of=lake.branch).arrow()
+
+    assert found["event_id"].to_pylist() == [one.event_id for one in busy_market()]
+    shown = {
+        row["event_id"]: (exact(row["price"]), exact(row["qty"])) for row in queried(lake, "silver/trades", "BTCUSDT")
+    }
+    assert {row["event_id"]: (row["price"], row["qty"]) for row in found.to_pylist()} == shown
+
+
+def test_as_of_a_commit_the_rows_stay(lake: Lake) -> None:
+    name = f"{lake.branch}-later"
+    ensure_branch(lake.settings, name, lake.branch)
+    path = f"gold/candles_1m/date={THE_9TH}/part-0.parquet"
+    before = read.candles("BTCUSDT", market="spot", **BOTH, as_of=name)
+    repository(lake.settings).branch(name).object(path).delete()
+    assert read.candles("BTCUSDT", market="spot", **BOTH, as_of=name).rows == before.rows, "it is not committed"
+
+    commit(lake.settings, name, "remove a day", {})
+    with pytest.raises(ConfigurationError, match=r"does not have these days: 2024-08-09\. It has 1"):
+        read.candles("BTCUSDT", market="spot", **BOTH, as_of=name)
+    assert read.candles("BTCUSDT", market="spot", **BOTH, as_of=before.commit_id).rows == before.rows
+
+
+def test_an_unknown_reference_is_named_with_the_nearest(lake: Lake) -> None:
+    wrong = lake.branch.replace("read", "raed")
+    with pytest.raises(ConfigurationError, match=rf"no branch, tag or commit '{wrong}'. The nearest: .*{lake.branch}"):
+        read.days(as_of=wrong)
+    for malformed in ("", "no such ref", "0" * 64):
+        with pytest.raises(ConfigurationError):
+            read.days(as_of=malformed)
+
+
+def test_the_month_is_the_published_one(lake: Lake) -> None:
+    month = read.table("monthly", start="2024-08-01", end="2024-09-01", as_of=lake.commit_id).arrow()
+
+    assert table_hash(month) == table_hash(
+        published(LakeFiles.of(lake.settings, lake.commit_id), THE_8TH.replace(day=1))
+    )
+
+
+def test_the_how_to_runs_on_the_real_lake(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    own = 'HOME = ".tickhouse-demo"'
+    assert own in BLOCKS[0]
+    names = run([block.replace(own, "HOME = None").replace('"main"', f'"{lake.branch}"') for block in BLOCKS])
+
+    assert isinstance(names["bars"].arrow(), pa.Table)
+    assert names["fills"] > 2
+    assert f"commit {lake.commit_id}" in capsys.readouterr().out
+
+
+EXECUTE = """
+import sys
+from tickhouse.dag_tasks.monthly_report import execute_notebook, output_texts
+print(*output_texts(execute_notebook(sys.argv[1], "2024-08")), sep="\\n")
+"""
+
+
+def test_the_notebook_gives_the_published_hash(lake: Lake, tmp_path: Path) -> None:
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(REPO)}
+    command = [sys.executable, "-W", "ignore", "-c", EXECUTE, lake.commit_id]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    wanted = table_hash(published(LakeFiles.of(lake.settings, lake.commit_id), THE_8TH.replace(day=1)))
+    assert re.search(rf"'result_hash': '{wanted}',\s*'equals_published': True", done.stdout)
+    assert f"commit {head(lake.settings, lake.branch)}, month 2024-08" in done.stdout

@@ -1,0 +1,102 @@
+"""Single flight, and answers while Redis does not answer. The rest is in tests/integration/api."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from decimal import Decimal
+
+import pytest
+from redis.asyncio import Redis
+
+from api.answers import decimal_text
+from api.cache import AnswerCache, CachedBody, RecentAnswers, bucket
+from api.metrics import ApiMetrics
+from api.problems import ApiProblem
+from api.stores import BlockingReads
+
+
+def cache() -> AnswerCache:
+    return AnswerCache(Redis(host="127.0.0.1", port=1), ApiMetrics())
+
+
+def test_many_requests_share_one_computation_also_without_redis() -> None:
+    async def ask() -> None:
+        answers, calls, go = cache(), [], asyncio.Event()
+
+        async def compute() -> bytes:
+            calls.append(1)
+            await go.wait()
+            return b"{}"
+
+        waiting = [asyncio.create_task(answers.get("key", 1, compute)) for _ in range(50)]
+        gone = waiting.pop()
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        go.set()
+        found = await asyncio.gather(*waiting)
+        assert {one.result for one in found} == {"bypass"}
+        assert len(calls) == 1
+        await answers.get("key", 1, compute)
+        assert len(calls) == 2
+
+    asyncio.run(ask())
+
+
+def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
+    async def ask() -> None:
+        answers = cache()
+
+        async def fail() -> bytes:
+            raise ApiProblem(503, "store-down", "down")
+
+        found = await asyncio.gather(*(answers.get("key", 1, fail) for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in found] == [ApiProblem] * 3
+
+        async def works() -> bytes:
+            return b"1"
+
+        assert (await answers.get("key", 1, works)).body == b"1"
+
+    asyncio.run(ask())
+
+
+def test_too_many_slow_reads_are_refused() -> None:
+    async def ask() -> None:
+        reads, go = BlockingReads(threads=1, most_waiting=1), threading.Event()
+        first = [asyncio.create_task(reads.run(go.wait)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(ApiProblem, match="slow reads"):
+            await reads.run(go.wait)
+        go.set()
+        assert await asyncio.gather(*first) == [True, True]
+        assert await reads.run(go.wait)
+        with pytest.raises(TimeoutError):
+            await reads.run(lambda: threading.Event().wait(0.3), most_s=0.01)
+        reads.close()
+
+    asyncio.run(ask())
+
+
+def test_answers_in_memory_end_and_make_room() -> None:
+    recent = RecentAnswers(most_bytes=10)
+    recent.put("a", CachedBody(b"1234", "t", "hit", 0.0), 60)
+    recent.put("b", CachedBody(b"1234", "t", "hit", 0.0), -1)
+    assert recent.get("a") is not None
+    assert recent.get("b") is None, "its time is over"
+    recent.put("a", CachedBody(b"12345678", "t", "hit", 0.0), 60)
+    assert recent.get("a") is not None
+    recent.put("c", CachedBody(b"123", "t", "hit", 0.0), 60)
+    assert recent.get("a") is None
+    assert recent.get("c") is not None
+    recent.put("d", CachedBody(b"12345678901", "t", "hit", 0.0), 60)
+    assert recent.get("d") is None, "it is larger than all of the memory"
+
+
+def test_buckets_and_decimals() -> None:
+    assert [bucket(now, 5.0) for now in (0.0, 4.9, 5.0)] == [0, 0, 1]
+    assert [decimal_text(value) for value in (None, Decimal("1E+3"), Decimal("1E-10"))] == [
+        None,
+        "1000",
+        "0.0000000001",
+    ]

@@ -1,0 +1,52 @@
+"""Data Docs that need no network, and their index."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from stack.data_docs import report_site
+
+PAGE = """
+<link rel="stylesheet" href="https://cdn.example.org/bootstrap/4.3.1/css/bootstrap.min.css" integrity="sha384-x">
+<link rel="stylesheet" href="https://cdn.example.org/css/unknown.css"/>
+<script src="https://code.example.org/jquery-3.7.1.min.js"></script>
+<script src="https://cdn.example.org/npm/vega@5"></script>
+<img src="https://assets.example.org/logo-long.png?d=2026&dataContextId=1"/>
+<a href="https://greatexpectations.io">GX</a>
+<link rel="shortcut icon" href="./static/images/favicon.ico">
+"""
+
+
+def test_local_files_are_linked_and_other_links_are_removed(tmp_path: Path) -> None:
+    for name in ("bootstrap.min.css", "jquery-3.7.1.min.js"):
+        (tmp_path / name).touch()
+    page = report_site.offline(PAGE, "../../", tmp_path)
+
+    assert '<link rel="stylesheet" href="../../assets/bootstrap.min.css">' in page
+    assert '<script src="../../assets/jquery-3.7.1.min.js"></script>' in page
+    assert 'src="../static/images/logo-long.png"' in page
+    assert '<a href="https://greatexpectations.io">' in page
+    assert "favicon.ico" in page
+    assert [word for word in ("example.org", "vega", "unknown") if word in page] == []
+
+
+def test_a_page_about_a_synthetic_market_begins_with_a_banner() -> None:
+    assert report_site.with_banner(PAGE, "") == PAGE
+    page = report_site.with_banner("<html><BODY class='x'><h1>Audit</h1></body></html>", "SIMULATED & more")
+    assert page.index("<BODY class='x'>") < page.index("SIMULATED &amp; more") < page.index("<h1>")
+    assert "SIMULATED" in report_site.with_banner("no body", "SIMULATED")
+
+
+def test_the_index_lists_the_newest_first_and_escapes(tmp_path: Path) -> None:
+    for name, at, broken in (("a" * 16, "1", []), ("b" * 16, "2", ["candles: low <= open"])):
+        site = tmp_path / f"{name}-lake"
+        site.mkdir()
+        report = {"commit_id": name, "what": "lake", "days": "2024-08-08", "ok": not broken, "broken": broken}
+        (site / report_site.REPORT).write_text(json.dumps({**report, "at": at}))
+    report_site.write_index(tmp_path)
+
+    page = (tmp_path / "index.html").read_text()
+    assert page.index("b" * 16) < page.index("a" * 16)
+    assert "low &lt;= open" in page
+    assert page.count("<b>failed</b>") == 1

@@ -1,0 +1,110 @@
+"""Errors, help, and the commands that need no server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from common.errors import ConfigurationError, ReconcileFailed, TickhouseError
+from common.settings import Settings
+from tickhouse.cli import CommandGroup, app
+from tickhouse.cli.config import redacted
+from tickhouse.status import doctor
+from tickhouse.status.doctor import Finding
+
+runner = CliRunner()
+
+
+def an_app(error: Exception) -> typer.Typer:
+    failing = typer.Typer(cls=CommandGroup)
+
+    @failing.callback()
+    def group() -> None: ...
+
+    @failing.command()
+    def fail() -> None:
+        raise error
+
+    return failing
+
+
+@pytest.mark.parametrize("kind", [ConfigurationError, ReconcileFailed])
+def test_our_errors_end_with_their_code_and_no_traceback(kind: type[TickhouseError]) -> None:
+    result = runner.invoke(an_app(kind("It broke.", safe="Data is.", next_command="repair it")), ["fail"])
+
+    assert result.exit_code == kind.exit_code
+    assert result.stdout == ""
+    assert result.stderr == f"{kind.__name__}: It broke.\nSafe: Data is.\nNext: repair it\n"
+
+
+def test_an_error_that_is_not_ours_is_not_hidden() -> None:
+    result = runner.invoke(an_app(ZeroDivisionError("a defect")), ["fail"])
+
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("pydantic", "psycopg", "confluent_kafka", "lakefs", "redis", "httpx", "pyspark", "pandas", "jinja2")
+    code = f"import sys, tickhouse.cli; print([name for name in {heavy!r} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
+
+
+def test_commands_of_the_engine_are_there() -> None:
+    assert {"up", "down", "status", "doctor", "logs", "config"} <= set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("redis_password", "hunter2", "(set)"),
+        ("redis_password", "", "(not set)"),
+        ("database_url", "postgresql://me:hunter2@db:1/x", "postgresql://me:***@db:1/x"),
+        ("redis_url", "redis://:hunter2@cache:1/0", "redis://:***@cache:1/0"),
+        ("lake_repository", "lake", "lake"),
+    ],
+)
+def test_secrets_are_redacted(field: str, value: str, shown: str) -> None:
+    assert redacted(Settings(**{field: value}), field) == shown
+
+
+def test_config_show_lists_where_a_value_comes_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TICKHOUSE_HOME", str(tmp_path))
+    monkeypatch.setenv("LAKE_REPOSITORY", "elsewhere")
+    (tmp_path / "secrets.env").write_text("REDIS_PASSWORD=hunter2\n")
+
+    result = runner.invoke(app, ["config", "show", "--json"])
+
+    rows = {row["setting"]: row for row in json.loads(result.stdout)["settings"]}
+    assert rows["LAKE_REPOSITORY"] == {"setting": "LAKE_REPOSITORY", "value": "elsewhere", "origin": "environment"}
+    assert rows["REDIS_PASSWORD"]["origin"] == "secrets file"
+    assert rows["CONNECT_URL"]["origin"] == "default"
+    assert "hunter2" not in result.stdout
+
+
+def test_logs_of_an_unknown_service_lists_the_known_ones() -> None:
+    result = runner.invoke(app, ["logs", "kafak"])
+
+    assert result.exit_code == ConfigurationError.exit_code
+    assert "'kafka'" in result.stderr
+
+
+@pytest.mark.parametrize(("level", "code"), [("ok", 0), ("warning", 0), ("error", 1)])
+def test_doctor_fails_on_an_error_only(monkeypatch: pytest.MonkeyPatch, level: doctor.Level, code: int) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda: [Finding(level, "disk", "full", "free some")])
+
+    result = runner.invoke(app, ["doctor", "--json"])
+
+    assert result.exit_code == code
+    assert json.loads(result.stdout) == {
+        "ok": level != "error",
+        "findings": [{"level": level, "check": "disk", "seen": "full", "mend": "free some"}],
+    }

@@ -1,0 +1,64 @@
+"""The notebook as a page, and the days of its month."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import nbformat
+import nbformat.v4 as nb
+
+from stack.data_docs import report_site
+from tickhouse.dag_tasks.monthly_report import NOTEBOOK, month_of, page_of
+
+# Attributes by which a browser loads something.
+LOADED = re.compile(
+    r"""(?:src|href|data-main)\s*=\s*(?!["']?(?:data:|\#))|@import|url\(|<script|<link|<iframe""", re.IGNORECASE
+)
+
+
+def example() -> nbformat.NotebookNode:
+    picture = nb.new_output("display_data", {"image/png": "iVBORw0KGgo=\n", "text/plain": "<Figure>"})
+    table = nb.new_output("execute_result", {"text/html": "<table></table>", "text/plain": "x"})
+    text = nb.new_output("execute_result", {"text/plain": "a < b"})
+    warning = nb.new_output("stream", name="stderr", text="WARN")
+    outputs = [picture, table, text, warning]
+    return nb.new_notebook(
+        cells=[nb.new_markdown_cell("# A & B\n\nwhy"), nb.new_code_cell("secret = 1", outputs=outputs)]
+    )
+
+
+def test_a_page_shows_what_the_notebook_shows_and_escapes_it() -> None:
+    page = page_of(example(), "<t>")
+
+    for shown in ("<title>&lt;t&gt;", "<h1>A &amp; B</h1>", 'src="data:image/png;base64,iVBORw0KGgo=', "<table>"):
+        assert shown in page
+    assert "<pre>a &lt; b</pre>" in page
+    assert "secret" not in page
+    assert "WARN" not in page
+
+
+def test_a_page_loads_nothing_from_a_network() -> None:
+    page = page_of(example(), "a month")
+
+    assert LOADED.findall(page) == []
+    assert "http" not in page
+
+
+def test_a_page_takes_the_banner_of_synthetic_trades() -> None:
+    page = report_site.with_banner(page_of(example(), "a month"), "synthetic")
+
+    assert page.index("<body>") < page.index("synthetic</div>") < page.index("<h1>")
+
+
+def test_the_notebook_is_kept_without_outputs() -> None:
+    text = NOTEBOOK.read_text()
+    assert '"outputs": []' in text
+    assert '"execution_count": null' in text
+    assert text.count('"outputs"') == text.count('"outputs": []')
+
+
+def test_a_month_is_the_one_before_the_run() -> None:
+    run_after = datetime(2024, 9, 2, 4, tzinfo=UTC)
+    assert month_of({}, run_after) == "2024-08"
+    assert month_of({"month": "2024-01"}, run_after) == "2024-01"

@@ -1,0 +1,118 @@
+"""Judge gaps, lags of consumers, and announcements of runs: pure functions over their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tickhouse.alerts.alert import iso
+from tickhouse.alerts.candle_rules import RuleFinding
+from tickhouse.alerts.rules import FailedAudit, FailedRun, GapOpen, Rule, StoreBehind
+from tickhouse.alerts.state import MINUTE_US, RuleState
+
+# Consumers whose lag says nothing about a store: those of the alerts themselves.
+OWN_CONSUMERS = ("tickhouse-alert-watcher", "tickhouse-alert-bridge")
+
+
+class OpenGap(NamedTuple):
+    """The oldest open gap of a stream, and how many ids are missing in all of its open gaps."""
+
+    market: str
+    symbol: str
+    stream: str
+    first_id: int
+    detected_us: int
+    ids: int
+
+    @property
+    def subject(self) -> str:
+        """Return the subject of its alerts."""
+        return f"{self.market}:{self.symbol}:{self.stream}"
+
+
+def open_gaps(values: Iterable[Mapping[str, Any]]) -> dict[str, OpenGap]:
+    """Return the oldest open gap of each stream, by subject.
+
+    Args:
+        values: The latest values of topic `crypto.gaps`.
+    """
+    found: dict[str, OpenGap] = {}
+    for gap in values:
+        if gap["state"] != "open":
+            continue
+        names = (gap["market"], gap["symbol"], gap["stream"])
+        ids = gap["last_id"] - gap["first_id"] + 1
+        one = OpenGap(*names, gap["first_id"], gap["detected_at_us"], ids)
+        other = found.get(one.subject, one)
+        oldest = min(one, other, key=lambda gap: (gap.detected_us, gap.first_id))
+        found[one.subject] = oldest if other is one else oldest._replace(ids=one.ids + other.ids)
+    return found
+
+
+def gap_finding(rule: GapOpen, gap: OpenGap, now_us: int) -> RuleFinding:
+    """Judge the oldest open gap of a stream."""
+    minutes = (now_us - gap.detected_us) // MINUTE_US
+    values = {"first_id": str(gap.first_id), "ids": str(gap.ids), "minutes": str(minutes)}
+    text = f"{gap.ids:,} ids from {gap.first_id} are missing for {minutes} minutes"
+    return RuleFinding(minutes >= rule.minutes, False, text, values)
+
+
+def lag_finding(rule: StoreBehind, records: int, state: RuleState, now_us: int) -> tuple[RuleFinding, RuleState]:
+    """Judge the lag of one consumer; the state remembers since when it is behind."""
+    is_behind = records > rule.records
+    since_us = (state.since_us or now_us) if is_behind else None
+    minutes = (now_us - (since_us or now_us)) // MINUTE_US
+    text = f"has {records:,} records to read, more than {rule.records:,} for {minutes} minutes"
+    values = {"records": str(records), "minutes": str(minutes), "since": iso(since_us) if since_us else ""}
+    finding = RuleFinding(is_behind and minutes >= rule.minutes, not is_behind, text, values)
+    return finding, RuleState(state.is_ringing, state.raised_us, since_us)
+
+
+class Announced(NamedTuple):
+    """What an announcement says: kind of rule, subject, window, sentence and figures."""
+
+    kind: str
+    subject: str
+    window: str
+    text: str
+    values: dict[str, str]
+
+
+def announced(message: Mapping[str, Any]) -> Announced | None:
+    """Return what an announcement of Airflow or of `alerts test` says; None for another kind.
+
+    The last task of a DAG announces `run_failed`, with the audit's report if the audit failed; the
+    nightly batch announces `audit_warned` and `nights_missed`.
+    """
+    kind, run_id = message["kind"], str(message.get("run_id", ""))
+    if kind == "test":
+        sender, text = str(message.get("by", "")), str(message.get("text", "")) or "a test of the alerts"
+        return Announced("test", "test", str(message.get("test_id", "")), text, {"by": sender})
+    if kind == "nights_missed":
+        return _missed(message)
+    if kind not in ("run_failed", "audit_warned") or not run_id:
+        return None
+    dag, report = str(message.get("dag", "")), str(message.get("report", ""))
+    values = {"dag": dag, "run_id": run_id, "run": str(message.get("run", "")), "report": report}
+    if kind == "audit_warned":
+        warnings = ", ".join(map(str, message.get("warnings", ())))
+        text = f"the audit passed with warnings: {warnings}"
+        return Announced("audit_failed", f"dag:{dag}", f"{run_id}/warned", text, values | {"warnings": warnings})
+    if report:
+        return Announced("audit_failed", f"dag:{dag}", run_id, f"the audit failed in run {run_id}", values)
+    return Announced("run_failed", f"dag:{dag}", run_id, f"run {run_id} failed", values)
+
+
+def _missed(message: Mapping[str, Any]) -> Announced:
+    dag, days = str(message.get("dag", "")), ", ".join(map(str, message.get("days", ())))
+    values = {"dag": dag, "days": days, "runs": ", ".join(map(str, message.get("runs", ())))}
+    return Announced("run_failed", f"dag:{dag}", f"missed {days}", f"no run for {days}; runs were started", values)
+
+
+def is_for(rule: Rule, fact: Announced) -> bool:
+    """Return whether a rule is about what was announced."""
+    if isinstance(rule, FailedAudit):
+        return fact.kind == rule.kind and (rule.with_warnings or "warnings" not in fact.values)
+    if isinstance(rule, FailedRun):
+        return fact.kind == rule.kind and (not rule.dags or fact.values["dag"] in rule.dags)
+    return False

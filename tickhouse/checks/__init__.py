@@ -1,0 +1,1 @@
+"""Independent checks: reconcile, audit and explain."""

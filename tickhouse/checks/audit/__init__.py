@@ -1,0 +1,1 @@
+"""Audits: laws in SQL over the lake's Parquet files, checked with Great Expectations."""

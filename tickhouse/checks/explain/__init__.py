@@ -1,0 +1,1 @@
+"""Find one event in every system by its id."""

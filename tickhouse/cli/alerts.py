@@ -1,0 +1,113 @@
+"""`tickhouse alerts …`: what rang, the rules, and a test of the whole way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tickhouse.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+alerts = typer.Typer(name="alerts", no_args_is_help=True, help="Alerts: what rang, the rules, a test.")
+SHOWN = ("raised_at", "severity", "kind", "subject", "summary")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(alerts)
+
+
+@alerts.command("list")
+def list_alerts(
+    since: Annotated[str | None, typer.Option(help="Only alerts since this day or time (UTC).")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many of the newest.")] = 20,
+    historic: Annotated[bool, typer.Option("--historic", help="Also those about old data, e.g. a replayed file.")] = (
+        False
+    ),
+    json: JsonOption = False,
+) -> None:
+    """List the newest alerts, newest first."""
+    from common.settings import load_settings
+    from tickhouse.alerts.log import recent
+    from tickhouse.cli.output import print_json
+
+    found = recent(load_settings(), since=_moment(since), limit=limit, with_historic=historic)
+    documents = [{"number": one.number, **one.document} for one in found]
+    if json:
+        print_json(documents)
+        return
+    rows = [(document["raised_at"][:19], *(str(document[name]) for name in SHOWN[1:])) for document in documents]
+    _table(SHOWN, rows, "No alert rang.")
+
+
+@alerts.command()
+def rules(json: JsonOption = False) -> None:
+    """Show the alert rules."""
+    from common.settings import load_settings
+    from tickhouse.alerts.rule_stores import present_rules
+    from tickhouse.alerts.rules import rule_document
+    from tickhouse.cli.output import print_json
+
+    documents = [rule_document(rule) for rule in present_rules(load_settings()).rules().values()]
+    if json:
+        print_json(documents)
+        return
+    common = ("id", "kind", "severity", "is_enabled", "cooldown_minutes")
+    rows = []
+    for document in documents:
+        own = {name: value for name, value in document.items() if name not in common and value not in ([], None)}
+        fields = ", ".join(f"{name} {value}" for name, value in own.items())
+        rows.append((*(str(document[name]) for name in common), fields))
+    _table((*common, "fields"), rows, "No rule.")
+
+
+@alerts.command("test")
+def send_test(
+    text: Annotated[str, typer.Option(help="What the notification says.")] = "a test of the alerts",
+    json: JsonOption = False,
+) -> None:
+    """Send a test alert the whole way: Kafka, watcher, RabbitMQ, every enabled channel."""
+    from common.settings import load_settings
+    from tickhouse.alerts.trial import announce_test
+    from tickhouse.cli.output import print_json
+    from tickhouse.notifications.channels import enabled_names
+
+    settings = load_settings()
+    alert_id = announce_test(settings, text)
+    channels = enabled_names(settings)
+    if json:
+        print_json({"alert_id": alert_id, "channels": channels})
+        return
+    typer.echo(f"Sent; alert {alert_id}. Enabled channels: {', '.join(channels)}. Next: tickhouse alerts list")
+
+
+def _moment(text: str | None) -> Any:
+    from datetime import UTC, datetime
+
+    from common.errors import ConfigurationError
+
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"Expected a day or a time like 2024-08-08T12:00, was {text!r}.") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _table(columns: Iterable[str], rows: list[tuple[str, ...]], empty: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    *short, long = columns
+    for column in short:
+        table.add_column(column, no_wrap=True)
+    table.add_column(long, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # no markup: a symbol may contain brackets
+    Console(highlight=False).print(table if rows else empty)

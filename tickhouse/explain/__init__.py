@@ -1,1 +1,0 @@
-"""Follow one event id through every system."""

@@ -1,1 +1,0 @@
-"""The nightly publication, step by step; Airflow's DAG `nightly_batch` orders the steps."""

@@ -1,0 +1,1 @@
+"""Remove data that is older than `stack/retention.yaml` and `schemas/topics.yaml` declare."""

@@ -1,0 +1,1 @@
+"""What the services and the pipeline do right now, and what keeps them from starting."""

@@ -1,0 +1,189 @@
+"""The state of the pipeline: live producer, Kafka, candles, latest prices, lake, queries, sinks.
+
+Each section reads one system, independently of the others. The section of a system that is down
+contains an error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from common.errors import ServiceNotReady, StoreUnavailable, TickhouseError
+from common.settings import Settings, home, ports
+from stack.engine.probe import accepts_connections
+from tickhouse.status import alerts, sinks
+from tickhouse.status.kafka import kafka_status
+from tickhouse.status.section import ANSWER_S, Section, require_answer
+
+
+def pipeline_status(settings: Settings) -> dict[str, Section]:
+    """Return every section by name; one that cannot be read is {"error": {"type", "message"}}."""
+    sections: dict[str, Callable[[Settings], Section]] = {
+        "producer": producer,
+        "kafka": kafka_status,
+        "candles": candles,
+        "latest": latest_prices,
+        "lake": lake,
+        "stream": stream,
+        **alerts.sections(settings),
+        **sinks.sections(settings),
+    }
+    with ThreadPoolExecutor(max_workers=len(sections)) as pool:
+        results = pool.map(lambda read: _section_or_error(read, settings), sections.values())
+        return dict(zip(sections, results, strict=True))
+
+
+def producer(settings: Settings) -> Section:
+    """Return the live producer's metrics: whether it runs, its streams, REST limits, gaps.
+
+    Raises:
+        ServiceNotReady: Something listens at its port, but does not answer with metrics.
+    """
+    import httpx
+    from prometheus_client.parser import text_string_to_metric_families
+
+    address = f"127.0.0.1:{ports()['producer_metrics']}"
+    if not accepts_connections(address):
+        return {"is_running": False}
+    try:
+        text = httpx.get(f"http://{address}/metrics", timeout=ANSWER_S, trust_env=False).raise_for_status().text
+        families = [*text_string_to_metric_families(text)]
+    except (httpx.HTTPError, ValueError) as error:
+        raise ServiceNotReady(
+            f"The metrics of the live producer cannot be read: {error}.", next_command="tickhouse logs producer"
+        ) from error
+    return producer_section([sample for family in families for sample in family.samples])
+
+
+def producer_section(samples: Iterable[Any]) -> Section:
+    """Return the section of the live producer from its metric samples (pure)."""
+    values: dict[str, float] = {}
+    by_stream: dict[str, dict[str, float]] = {"silent_stream_seconds": {}, "refused_stream": {}}
+    for sample in samples:
+        name = sample.name.removeprefix("tickhouse_producer_")
+        if name in by_stream:
+            labels = sample.labels
+            by_stream[name][f"{labels['market']}/{labels['symbol']}/{labels['stream']}"] = sample.value
+        elif not sample.labels:
+            values[name] = sample.value
+    age_s = values.get("last_event_age_seconds", math.nan)
+    return {
+        "is_running": True,
+        "connections": int(values.get("connections", 0)),
+        "is_websocket_blocked": bool(values.get("is_blocked", 0)),
+        "last_event_age_s": None if math.isnan(age_s) else round(age_s, 1),
+        "gaps_open_ids": int(values.get("gaps_open_ids", 0)),
+        "silent_streams": {name: round(seconds, 1) for name, seconds in by_stream["silent_stream_seconds"].items()},
+        "refused_streams": {name: int(code) for name, code in by_stream["refused_stream"].items()},
+        "subscriptions_refused": int(values.get("subscriptions_refused", 0)),
+        "rest_failing_s": round(values.get("rest_failing_seconds", 0.0), 1),
+        "rest_weight_this_minute": int(values.get("rest_weight_this_minute", 0)),
+        "rest_weight_limit": int(values.get("rest_weight_limit", 0)),
+    }
+
+
+def candles(settings: Settings) -> Section:
+    """Return the candles in PostgreSQL: rows by stream, trades, newest open time.
+
+    Raises:
+        StoreUnavailable: PostgreSQL does not answer.
+    """
+    import psycopg
+
+    query = """
+        SELECT market || '/' || stream, count(*), sum(trades)::bigint, max(open_time)
+        FROM market.candles_1m GROUP BY 1
+    """
+    with _store_errors("PostgreSQL", "postgres", psycopg.Error):
+        dsn = settings.database_dsn("reader")
+        with psycopg.connect(dsn, connect_timeout=int(ANSWER_S)) as connection:
+            rows = connection.execute(query).fetchall()
+    return {
+        "rows": sum(row[1] for row in rows),
+        "trades": sum(row[2] for row in rows),
+        "by_stream": {row[0]: row[1] for row in rows},
+        "newest_bar": max((row[3] for row in rows), default=None),
+    }
+
+
+def latest_prices(settings: Settings) -> Section:
+    """Return how many streams have a latest price in Redis, and the age of the newest.
+
+    Raises:
+        StoreUnavailable: Redis does not answer.
+    """
+    import redis
+
+    with _store_errors("Redis", "redis", redis.RedisError), closing(_redis(settings)) as client:
+        keys = list(client.scan_iter("tickhouse:last:*", count=1000))
+        pipeline = client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hget(key, "trade_time_us")
+        times = [int(value) for value in pipeline.execute() if value is not None]
+    age_s = round(time.time() - max(times) / 1e6, 1) if times else None
+    return {"streams": len(keys), "newest_trade_time_age_s": age_s}
+
+
+def lake(settings: Settings) -> Section:
+    """Return the head of branch `ingest`: commit, age, message and row counts.
+
+    Raises:
+        StoreUnavailable: The lakeFS endpoint does not answer.
+    """
+    from lakefs.exceptions import LakeFSException
+    from urllib3.exceptions import HTTPError
+
+    from common.clients.lakefs import INGEST, repository
+
+    require_answer(urlsplit(settings.lakefs_endpoint).netloc, "lakeFS", "lakefs")
+    with _store_errors("lakeFS", "lakefs", LakeFSException, HTTPError):
+        commit = repository(settings).branch(INGEST).get_commit()  # type: ignore[no-untyped-call]
+    return {
+        "branch": INGEST,
+        "commit": commit.id,
+        "age_s": round(time.time() - commit.creation_date),
+        "message": commit.message,
+        "rows": json.loads((commit.metadata or {}).get("rows", "{}")),
+    }
+
+
+def stream(_: Settings) -> Section:
+    """Return the state of each streaming query, and the number of lost offset ranges to repair."""
+    from tickhouse.stream.query_state import query_states
+
+    states = query_states(home() / "stream")
+    return {
+        "query": {query.name: query.in_words for query in states},
+        "lost_offset_ranges": sum(len(query.lost) for query in states),
+    }
+
+
+def _section_or_error(read: Callable[[Settings], Section], settings: Settings) -> Section:
+    try:
+        return read(settings)
+    except TickhouseError as error:
+        return {"error": {"type": type(error).__name__, "message": error.message}}
+
+
+@contextmanager
+def _store_errors(title: str, service: str, *kinds: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except kinds as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise StoreUnavailable(
+            f"{title} does not answer: {first_line}", next_command=f"tickhouse logs {service}"
+        ) from error
+
+
+def _redis(settings: Settings) -> Any:  # the stubs of redis-py mix its async answers in
+    import redis
+
+    return redis.Redis.from_url(settings.redis_dsn(), socket_timeout=ANSWER_S, decode_responses=True)
