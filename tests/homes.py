@@ -56,7 +56,10 @@ def _remove(temporary: Path, home: Path) -> None:
 def _remove_homes_of_killed_sessions() -> None:
     """Take down and remove the homes of sessions that were killed: their fixtures never ended."""
     for note in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.owner"):
-        pid, _, folder = note.read_text().partition(" ")
+        try:
+            pid, _, folder = note.read_text().partition(" ")
+        except FileNotFoundError:  # its session ended meanwhile, or another worker removed it
+            continue
         temporary = note.with_suffix("")
         if pid and not psutil.pid_exists(int(pid)) and _claim(note):
             with _environment(TICKHOUSE_HOME=str(temporary / folder)):

@@ -5,9 +5,13 @@ The site has one folder per commit, local style sheets, and an index.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import html
 import json
+import os
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +42,9 @@ def finish(site: Path, report: dict[str, Any]) -> None:
     for page in site.rglob("*.html"):
         text = offline(page.read_text(), "../" * len(page.relative_to(site).parts), site.parent / ASSETS)
         page.write_text(with_banner(text, banner_text))
-    (site / REPORT).write_text(json.dumps({**report, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}, indent=1))
+    unfinished = site / f"{REPORT}.new"
+    unfinished.write_text(json.dumps({**report, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}, indent=1))
+    unfinished.replace(site / REPORT)  # the process that writes the index now reads all of it, or none
     write_index(site.parent)
 
 
@@ -73,9 +79,39 @@ def with_banner(page: str, banner_text: str) -> str:
 
 
 def write_index(root: Path) -> None:
-    """Write `index.html` with every site, the newest first."""
-    reports = [(json.loads(path.read_text()), path.parent.name) for path in root.glob(f"*/{REPORT}")]
-    rows = "".join(_row(report, name) for report, name in sorted(reports, key=lambda one: one[0]["at"], reverse=True))
+    """Write `index.html` with every site, the newest first.
+
+    One process writes at a time: two audits that end together would each miss the other's report.
+    """
+    with _locked(root):
+        _write_index(root)
+
+
+def reports(root: Path) -> dict[str, dict[str, Any]]:
+    """Return the report of each site by the name of its folder.
+
+    A report that retention removes meanwhile is left out.
+    """
+    found = {}
+    for path in root.glob(f"*/{REPORT}"):
+        with contextlib.suppress(FileNotFoundError):
+            found[path.parent.name] = json.loads(path.read_text())
+    return found
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_index(root: Path) -> None:
+    newest_first = sorted(reports(root).items(), key=lambda site: site[1]["at"], reverse=True)
+    rows = "".join(_row(report, name) for name, report in newest_first)
     head = "<tr><th>at<th>commit<th>what<th>days<th>verdict<th>laws that broke<th>warnings<th>notes</tr>"
     page = (
         "<!doctype html><meta charset=utf-8><title>Audits</title>"

@@ -96,7 +96,7 @@ def down(
         supervisor.stop_supervisor()
         end_processes([*(process for process in supervised if process.is_running()), *orphans()])
         for path in supervisor.run_dir().glob("*.pid"):
-            path.unlink()
+            path.unlink(missing_ok=True)  # a program removes its own when it ends
         if purge:
             shutil.rmtree(home())
             supervisor.remove_socket()

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from lakefs.reference import generate_listing
 
@@ -143,7 +142,7 @@ class AuditPages:
             StoreUnavailable: The lake does not answer, so it is not known which reports are linked.
         """
         root = report_site.folder(self.settings)
-        sites = {path.parent.name: _audited_at(path) for path in root.glob(f"*/{report_site.REPORT}")}
+        sites = {name: datetime.fromisoformat(report["at"]) for name, report in report_site.reports(root).items()}
         old = sorted(name for name, at in sites.items() if at < now - timedelta(days=self.days))
         linked = linked_reports(self.settings) if old else set()
         steps = [
@@ -160,11 +159,6 @@ class AuditPages:
         (root / step.item / report_site.REPORT).unlink(missing_ok=True)
         report_site.write_index(root)
         shutil.rmtree(root / step.item, ignore_errors=True)
-
-
-def _audited_at(report: Path) -> datetime:
-    document: dict[str, Any] = json.loads(report.read_text())
-    return datetime.fromisoformat(document["at"])
 
 
 def linked_reports(settings: Settings) -> set[str]:

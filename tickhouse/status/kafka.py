@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -82,8 +83,10 @@ def streaming_offsets(checkpoints: Path) -> dict[str, Offsets]:
     by_query = {}
     for query in sorted(checkpoints.glob("*")):
         batches = [int(path.name) for path in (query / "commits").glob("*") if path.name.isdigit()]
-        path = query / "offsets" / str(max(batches, default=0))
-        if batches and path.exists():
+        if not batches:
+            continue
+        path = query / "offsets" / str(max(batches))
+        with contextlib.suppress(FileNotFoundError):  # Spark removes those of old batches
             by_query[f"stream:{query.name}"] = _parse_offsets(path.read_text().splitlines()[2:])
     return by_query
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 
 from stack.data_docs import report_site
 
+FORK = multiprocessing.get_context("fork")
 PAGE = """
 <link rel="stylesheet" href="https://cdn.example.org/bootstrap/4.3.1/css/bootstrap.min.css" integrity="sha384-x">
 <link rel="stylesheet" href="https://cdn.example.org/css/unknown.css"/>
@@ -50,3 +52,28 @@ def test_the_index_lists_the_newest_first_and_escapes(tmp_path: Path) -> None:
     assert page.index("b" * 16) < page.index("a" * 16)
     assert "low &lt;= open" in page
     assert page.count("<b>failed</b>") == 1
+
+
+def finish_sites(root: Path, first: int) -> None:
+    for number in range(first, first + 40):
+        site = root / f"site-{number}"
+        site.mkdir()
+        report_site.finish(site, {"commit_id": f"{number:016}", "what": "lake", "days": "2024-08-08", "ok": True})
+        if number % 2:
+            (site / report_site.REPORT).unlink()
+
+
+def test_audits_and_retention_at_once_leave_an_index_of_every_report(tmp_path: Path) -> None:
+    root = tmp_path / "data_docs"
+    root.mkdir()
+    processes = [FORK.Process(target=finish_sites, args=(root, first)) for first in (0, 100, 200)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+
+    report_site.write_index(root)
+    page = (root / "index.html").read_text()
+    assert len(report_site.reports(root)) == 60
+    assert page.count("<tr><td>") == 60
