@@ -15,7 +15,7 @@ setup:         ## make .venv from the lock file, download all servers into the c
 demo: setup    ## play a synthetic market through a lakehouse of its own, in .tickhouse-demo
 	@$(BIN)/tickhouse demo
 
-test: setup    ## run the tests in parallel on real servers that they share; about twelve minutes
+test: setup    ## run the tests in parallel on real servers that they share; about 25 minutes
 	@$(BIN)/pytest tests -n 3 -m "not long"
 
 test-long: setup ## run the tests that take minutes each: simulated weeks, damaged checkpoints

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -12,7 +11,7 @@ import msgspec
 from fastapi import Request
 from starlette.responses import Response
 
-from api.cache import AnswerCache, tag_of
+from api.cache import AnswerCache, Cacheable, tag_of
 
 JSON: Final = "application/json"
 
@@ -37,21 +36,6 @@ def page(data: list[Any], following: str | None = None) -> dict[str, Any]:
     return {"data": data, "next": following}
 
 
-@dataclass(frozen=True, slots=True)
-class Cacheable:
-    """How an answer may be reused.
-
-    Attributes:
-        key: Names the answer with all that it depends on.
-        ttl_s: For how long Redis keeps it.
-        headers: Further headers, such as the commit.
-    """
-
-    key: str
-    ttl_s: float
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 async def cached(
     request: Request, cache: AnswerCache, how: Cacheable, compute: Callable[[], Awaitable[object]]
 ) -> Response:
@@ -67,7 +51,7 @@ async def cached(
     async def body() -> bytes:
         return encoded(await compute())
 
-    found = await cache.get(how.key, how.ttl_s, body)
+    found = await cache.get(how, body)
     headers = {**how.headers, "X-Cache": found.result, "Age": str(int(found.age_s))}
     return tagged(request, found.body, headers, found.tag)
 

@@ -2,7 +2,8 @@
 
 A key names everything that the answer depends on: the parameters, and the commit of the lake or a
 short bucket of time. So nothing has to be invalidated; entries end by their time to live. Requests
-for the same key that arrive while it is computed wait for the one computation (single flight). Each
+for the same key that arrive while it is computed wait for the one computation (single flight). When
+a bucket has just begun, they get the answer of the bucket before instead, and do not wait. Each
 process keeps the answers of the last moment in memory as well, because a request to Redis costs it
 more than all else in answering a cached request.
 
@@ -13,12 +14,14 @@ it is full; so nothing is cached once half of its memory is in use.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import struct
 import time
+import zlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import redis.asyncio
@@ -37,6 +40,8 @@ PAUSE_S: Final = 1.0
 # Share of Redis's memory above which nothing is added, and how often the use is read.
 MOST_SHARE: Final = 0.5
 MEMORY_EVERY_S: Final = 1.0
+# While an answer is computed, that of the bucket before is given; it may be this much older.
+STALE_S: Final = 1.0
 _STORED_AT = struct.Struct(">d")
 log = structlog.get_logger("api.cache")
 
@@ -56,6 +61,41 @@ class CachedBody:
     def age_s(self) -> float:
         """Return the age in seconds."""
         return max(0.0, time.time() - self.computed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Cacheable:
+    """How an answer may be reused.
+
+    Attributes:
+        key: Names the answer with all that it depends on.
+        ttl_s: For how long Redis keeps it.
+        headers: Further headers, such as the commit.
+        earlier: Key of the same answer in the bucket of time before; empty when there is none.
+        earlier_age_s: How old that answer may be.
+    """
+
+    key: str
+    ttl_s: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    earlier: str = ""
+    earlier_age_s: float = 0.0
+
+
+def live(question: str, length_s: float, now_s: float) -> Cacheable:
+    """Return how an answer about the present may be reused: within a bucket of time (pure).
+
+    The buckets of two questions begin at different moments, so that not all are computed at once.
+
+    Args:
+        question: Names the answer with its parameters.
+        length_s: Length of the buckets.
+        now_s: The time, in seconds since 1970.
+    """
+    bucket = int(now_s / length_s + zlib.crc32(question.encode()) / 2**32)
+    return Cacheable(
+        f"{question}:{bucket}", length_s * 2, earlier=f"{question}:{bucket - 1}", earlier_age_s=length_s + STALE_S
+    )
 
 
 def tag_of(body: bytes) -> str:
@@ -100,27 +140,37 @@ class AnswerCache:
         self._has_room = (0.0, False)
         self._recent = RecentAnswers()
 
-    async def get(self, key: str, ttl_s: float, compute: Callable[[], Awaitable[bytes]]) -> CachedBody:
+    async def get(self, how: Cacheable, compute: Callable[[], Awaitable[bytes]]) -> CachedBody:
         """Return the answer under a key, computing it when it is not there.
 
         Args:
-            key: Names the answer.
-            ttl_s: How long it may be reused.
+            how: Names the answer, and says how long it may be reused.
             compute: Computes it; its error is raised to all who wait for this key.
         """
-        recent = self._recent.get(key)
+        recent = self._recent.get(how.key)
         if recent is not None:
             self._metrics.cache("hit")
             return recent
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = asyncio.ensure_future(self._load(key, ttl_s, compute))
-            self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key, None))
+        flight = self._flights.get(how.key) or self._start(how, compute)
+        earlier = self._recent.get(how.earlier)
+        if earlier is not None and earlier.age_s < how.earlier_age_s:
+            self._metrics.cache("hit")
+            return earlier
         # A client that goes away cancels its own wait and not the computation of the others.
         answer = await asyncio.shield(flight)
         self._metrics.cache(answer.result)
         return answer
+
+    def _start(self, how: Cacheable, compute: Callable[[], Awaitable[bytes]]) -> asyncio.Future[CachedBody]:
+        flight = asyncio.ensure_future(self._load(how.key, how.ttl_s, compute))
+        self._flights[how.key] = flight
+        flight.add_done_callback(functools.partial(self._landed, how.key))
+        return flight
+
+    def _landed(self, key: str, flight: asyncio.Future[CachedBody]) -> None:
+        self._flights.pop(key, None)
+        if not flight.cancelled():
+            flight.exception()  # perhaps nobody waited; without this, asyncio reports it as unseen
 
     async def _load(self, key: str, ttl_s: float, compute: Callable[[], Awaitable[bytes]]) -> CachedBody:
         if time.monotonic() < self._paused_until:
@@ -165,8 +215,3 @@ class AnswerCache:
         if time.monotonic() >= self._paused_until:
             log.warning("cache_off", error=repr(error), pause_s=PAUSE_S)
         self._paused_until = time.monotonic() + PAUSE_S
-
-
-def bucket(now_s: float, length_s: float) -> int:
-    """Return the bucket of time that a key of a live answer carries (pure)."""
-    return int(now_s / length_s)

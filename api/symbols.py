@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final, LiteralString
 
@@ -37,6 +38,7 @@ class Symbols:
         self._stores = stores
         self._known: dict[Pair, None] = {}
         self._read_at = -KEPT_S
+        self._reading: asyncio.Task[None] | None = None
 
     async def known(self) -> dict[Pair, None]:
         """Return market and symbol of all streams that have candles, sorted.
@@ -45,10 +47,17 @@ class Symbols:
             psycopg.Error: PostgreSQL does not answer.
         """
         if time.monotonic() - self._read_at > KEPT_S:
-            rows = await self._stores.rows(_QUERY, {})
-            self._known = {(market, symbol): None for market, symbol in rows}
-            self._read_at = time.monotonic()
+            # One query for all requests that come meanwhile: under load, a query for each would
+            # make all of them slower and slower.
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read())
+            await asyncio.shield(self._reading)
         return self._known
+
+    async def _read(self) -> None:
+        rows = await self._stores.rows(_QUERY, {})
+        self._known = {(market, symbol): None for market, symbol in rows}
+        self._read_at = time.monotonic()
 
     async def require(self, market: str, symbol: str) -> Pair:
         """Return market and symbol as the stores have them.

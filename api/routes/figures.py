@@ -10,8 +10,8 @@ import structlog
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api.answers import Cacheable, cached, decimal_text, page, utc_text
-from api.cache import bucket
+from api.answers import cached, decimal_text, page, utc_text
+from api.cache import Cacheable, live
 from api.lake import VOLATILITY
 from api.models import AnswerPage, Mover, Statistics, Volatility
 from api.parameters import Limit, MarketName, Offset, Parameters, Reference, SymbolName
@@ -158,4 +158,4 @@ def _page(rows: list[dict[str, Any]], asked: VolatilityParameters) -> dict[str, 
 
 
 def _live(name: str, asked: Parameters) -> Cacheable:
-    return Cacheable(f"{name}:{asked.model_dump_json()}:{bucket(time.time(), LIVE_S)}", LIVE_S * 2)
+    return live(f"{name}:{asked.model_dump_json()}", LIVE_S, time.time())

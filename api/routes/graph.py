@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from api.answers import Cacheable, cached, encoded, page, tagged
-from api.cache import bucket
+from api.answers import cached, encoded, page, tagged
+from api.cache import live
 from api.models import AnswerPage, GraphAnswer, GraphQuery
 from api.parameters import Parameters
 from api.problems import ApiProblem
@@ -112,8 +112,8 @@ async def _answer(request: Request, server: Server, query: str, asked: Parameter
         found = await server.stores.reads.run(lambda: ask(settings, query, asked.model_dump(by_alias=True)))
         return {"query": query, "rows": found.rows, "figures": found.figures, "is_simulated": found.is_simulated}
 
-    key = f"graph:{query}:{asked.model_dump_json(by_alias=True)}:{bucket(time.time(), LIVE_S)}"
-    return await cached(request, server.stores.cache, Cacheable(key, LIVE_S * 2), compute)
+    how = live(f"graph:{query}:{asked.model_dump_json(by_alias=True)}", LIVE_S, time.time())
+    return await cached(request, server.stores.cache, how, compute)
 
 
 def _document(name: str, question: Question) -> dict[str, Any]:

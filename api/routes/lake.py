@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from api.answers import Cacheable, cached, page, utc_text
+from api.answers import cached, page, utc_text
+from api.cache import Cacheable
 from api.models import AnswerPage, CommitAnswer, LakeAudit
 from api.parameters import Parameters, Reference
 from api.routes.common import COMMIT_HEADER, COMMIT_TTL_S, MAY_READ, Serving, problems

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from api.answers import Cacheable, cached, page
-from api.cache import bucket
+from api.answers import cached, page
+from api.cache import Cacheable, live
 from api.candles import CandlePage, live_page, moment_of
 from api.latest import latest_trades
 from api.models import AnswerPage, Candle, Latest, SymbolAnswer
@@ -126,5 +126,4 @@ async def _pairs(server: Server, market: str | None, symbol: str | None) -> list
 
 
 def _live(name: str, asked: Parameters) -> Cacheable:
-    parameters = asked.model_dump_json(by_alias=True, exclude_none=True)
-    return Cacheable(f"{name}:{parameters}:{bucket(time.time(), LIVE_S)}", LIVE_S * 2)
+    return live(f"{name}:{asked.model_dump_json(by_alias=True, exclude_none=True)}", LIVE_S, time.time())

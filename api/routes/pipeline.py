@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from api.answers import Cacheable, cached, encoded, page, tagged
-from api.cache import bucket
+from api.answers import cached, encoded, page, tagged
+from api.cache import Cacheable, live
 from api.models import AlertAnswer, AnswerPage, ExplanationAnswer, GapAnswer, Status
 from api.parameters import Limit, MarketName, Moment, Offset, Parameters, Reference, SymbolName
 from api.pipeline_state import gap_rows, pipeline_state, require_kafka
@@ -132,4 +132,4 @@ async def status(request: Request, asked: Annotated[StatusParameters, Query()], 
 
 
 def _live(name: str, asked: Parameters, length_s: float = LIVE_S) -> Cacheable:
-    return Cacheable(f"{name}:{asked.model_dump_json()}:{bucket(time.time(), length_s)}", length_s * 2)
+    return live(f"{name}:{asked.model_dump_json()}", length_s, time.time())

@@ -33,6 +33,7 @@ from psycopg.postgres import types
 from psycopg.pq import Format
 from psycopg.rows import dict_row
 
+from common.clients.postgres import LastingConnection
 from common.errors import StoreUnavailable
 from schemas.contracts import size_of
 from spark.streaming.partial_sums import Ranges, SymbolStream, merge_ranges
@@ -94,8 +95,7 @@ class CandleStore:
     """One connection to the candle tables; it is opened again when it was lost."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection = LastingConnection(dsn, "tickhouse-candles", _register_multirange)
 
     def applied(self, partials: Iterable[Mapping[str, Any]]) -> dict[SymbolStream, Ranges]:
         """Return which ids of the partial sums are in the candles already, by stream.
@@ -163,20 +163,14 @@ class CandleStore:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
         try:
-            if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(self._dsn, connect_timeout=5, application_name="tickhouse-candles")
-                self._connection.adapters.register_dumper(Multirange, _MultirangeDumper)
-            with self._connection.transaction():
-                yield self._connection
+            with self._connection.transaction() as connection:
+                yield connection
         except psycopg.OperationalError as error:
-            self.close()
             raise StoreUnavailable(
                 f"PostgreSQL did not answer: {error}".strip(),
                 safe="The batch waits; its offsets are not committed.",
@@ -239,6 +233,10 @@ class _MultirangeDumper(Dumper):
 
     def dump(self, obj: Multirange) -> bytes:
         return obj
+
+
+def _register_multirange(connection: psycopg.Connection[Any]) -> None:
+    connection.adapters.register_dumper(Multirange, _MultirangeDumper)
 
 
 def intersection(left: Sequence[tuple[int, int]], right: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:

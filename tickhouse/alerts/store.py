@@ -15,12 +15,12 @@ from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 
+from common.clients.postgres import LastingConnection
 from common.errors import StoreUnavailable
 from tickhouse.alerts.alert import Alert, encode
 from tickhouse.alerts.state import RuleState, read_state
 from tickhouse.alerts.windows import UNITS, CandleStream, PriceBar
 
-CONNECT_S = 10
 MOST_PENDING = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,8 +63,7 @@ class AlertStore:
     """
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection = LastingConnection(dsn, "tickhouse-alerts")
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """Return the next offset by topic and partition.
@@ -130,21 +129,14 @@ class AlertStore:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
         try:
-            if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(
-                    self._dsn, connect_timeout=CONNECT_S, application_name="tickhouse-alerts"
-                )
-            with self._connection.transaction():
-                yield self._connection
+            with self._connection.transaction() as connection:
+                yield connection
         except psycopg.Error as error:
-            self.close()
             raise StoreUnavailable(
                 f"PostgreSQL did not take or give alerts: {str(error).strip()}",
                 safe="The watcher goes on from its stored offsets.",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from decimal import Decimal
 
 import pytest
 from redis.asyncio import Redis
 
 from api.answers import decimal_text
-from api.cache import AnswerCache, CachedBody, RecentAnswers, bucket
+from api.cache import AnswerCache, Cacheable, CachedBody, RecentAnswers, live
 from api.metrics import ApiMetrics
 from api.problems import ApiProblem
 from api.stores import BlockingReads
+
+KEY = Cacheable("key", 1)
 
 
 def cache() -> AnswerCache:
@@ -29,7 +32,7 @@ def test_many_requests_share_one_computation_also_without_redis() -> None:
             await go.wait()
             return b"{}"
 
-        waiting = [asyncio.create_task(answers.get("key", 1, compute)) for _ in range(50)]
+        waiting = [asyncio.create_task(answers.get(KEY, compute)) for _ in range(50)]
         gone = waiting.pop()
         await asyncio.sleep(0.05)
         gone.cancel()
@@ -37,7 +40,7 @@ def test_many_requests_share_one_computation_also_without_redis() -> None:
         found = await asyncio.gather(*waiting)
         assert {one.result for one in found} == {"bypass"}
         assert len(calls) == 1
-        await answers.get("key", 1, compute)
+        await answers.get(KEY, compute)
         assert len(calls) == 2
 
     asyncio.run(ask())
@@ -50,13 +53,13 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
         async def fail() -> bytes:
             raise ApiProblem(503, "store-down", "down")
 
-        found = await asyncio.gather(*(answers.get("key", 1, fail) for _ in range(3)), return_exceptions=True)
+        found = await asyncio.gather(*(answers.get(KEY, fail) for _ in range(3)), return_exceptions=True)
         assert [type(one) for one in found] == [ApiProblem] * 3
 
         async def works() -> bytes:
             return b"1"
 
-        assert (await answers.get("key", 1, works)).body == b"1"
+        assert (await answers.get(KEY, works)).body == b"1"
 
     asyncio.run(ask())
 
@@ -93,8 +96,39 @@ def test_answers_in_memory_end_and_make_room() -> None:
     assert recent.get("d") is None, "it is larger than all of the memory"
 
 
-def test_buckets_and_decimals() -> None:
-    assert [bucket(now, 5.0) for now in (0.0, 4.9, 5.0)] == [0, 0, 1]
+def test_a_live_answer_has_a_key_per_bucket_and_not_all_begin_at_once() -> None:
+    starts = {}
+    for question in ("a", "b"):
+        keys = [live(question, 5.0, now / 10).key for now in range(101)]
+        assert len(set(keys)) == 3, "two whole buckets and a part"
+        starts[question] = keys.count(keys[0])
+        assert live(question, 5.0, 7.0).earlier == live(question, 5.0, 2.0).key
+    assert starts["a"] != starts["b"]
+
+
+def test_the_answer_before_is_given_while_the_next_is_computed_but_not_for_long() -> None:
+    async def ask() -> None:
+        answers, go = cache(), asyncio.Event()
+        before = CachedBody(b"before", "t", "hit", time.time())
+        next_one = Cacheable("key:2", 2, earlier="key:1", earlier_age_s=0.2)
+
+        async def compute() -> bytes:
+            await go.wait()
+            return b"next"
+
+        answers._recent.put("key:1", before, 60)
+        assert {(await answers.get(next_one, compute)).body for _ in range(3)} == {b"before"}
+        await asyncio.sleep(0.2)
+        waiting = asyncio.create_task(answers.get(next_one, compute))
+        await asyncio.sleep(0.05)
+        assert not waiting.done(), "it is too old now"
+        go.set()
+        assert (await waiting).body == b"next"
+
+    asyncio.run(ask())
+
+
+def test_decimals() -> None:
     assert [decimal_text(value) for value in (None, Decimal("1E+3"), Decimal("1E-10"))] == [
         None,
         "1000",
