@@ -33,6 +33,7 @@ NAMES = (
     "ids_that_skip",
     "lake_put",
     "freshness_p95_s",
+    "influx_freshness_p95_s",
     "burst",
     "connect_mongodb",
     "connect_elasticsearch",

@@ -115,6 +115,7 @@ def test_the_list_names_every_benchmark_and_its_bound(capsys):
         "ids_that_skip": ">= 0.7",
         "lake_put": ">= 0.7",
         "freshness_p95_s": "<= 1",
+        "influx_freshness_p95_s": "<= 1",
         "burst": "<= 0",
         "connect_mongodb": ">= 0.5",
         "connect_elasticsearch": ">= 0.5",

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import burst
-from bench.freshness_p95_s import LIMIT_S, WatchedStore, figures
+from bench.freshness_p95_s import LIMIT_S, WatchedRun, WatchedStore, figures
 from bench.harness import BenchmarkFailed
 from bench.market import _as_aggregate, recorded_frames, synthetic_frames
 from bench.postgres_upsert import candle, cut
@@ -108,9 +108,9 @@ def test_an_event_that_never_becomes_visible_is_infinitely_late_and_misses():
     store = watched([{"A": 6}], {"A": np.array([now_us - 5, now_us - 4, now_us - 3])})
     store.poll()
     assert store.figures()["p95"] == float("inf")
-    result = figures({"postgres": store.figures(), "redis": {"p95": 0.1}}, {}, (1, 1))
+    result = figures(WatchedRun({"postgres": store.figures(), "redis": {"p95": 0.1}}, {}, (1, 1)))
     assert result["ratio"] == float("inf")
-    assert figures({"postgres": {"p95": 1.0}, "redis": {"p95": 0.5}}, {}, (1, 1))["ratio"] == 1.0 / LIMIT_S
+    assert figures(WatchedRun({"postgres": {"p95": 1.0}, "redis": {"p95": 0.5}}, {}, (1, 1)))["ratio"] == 1.0 / LIMIT_S
 
 
 def test_a_row_from_before_its_event_is_a_fault_of_the_measurement():

@@ -1,0 +1,31 @@
+"""Seconds from a trade's exchange time to its point in InfluxDB, at 1,000 events/s."""
+
+from __future__ import annotations
+
+from bench.bench_stack import BenchStack
+from bench.freshness_p95_s import Newest, figures, watched_run
+from bench.harness import Figures, at_most
+from common.clients import influxdb
+from common.settings import Settings
+
+BOUND = at_most(1.0)  # of the limit of two seconds
+# A trade that comes later than this is not found, and counts as infinitely late.
+LOOK_BACK = "10s"
+_NEWEST = f"""
+from(bucket: "trades")
+    |> range(start: -{LOOK_BACK})
+    |> filter(fn: (r) => r._measurement == "trade" and r._field == "trade_id" and r.stream == "aggTrade")
+    |> group(columns: ["symbol"])
+    |> max()
+"""
+
+
+def run(bench: BenchStack) -> Figures:
+    """Measure for more than a minute, after more than a minute of warm-up."""
+    return figures(watched_run(bench, "influx-freshness", {"influxdb": newest_in_influxdb}, "influxdb"))
+
+
+def newest_in_influxdb(settings: Settings, _symbols: list[str]) -> Newest:
+    """Return a query of InfluxDB, with the reader's token."""
+    client = influxdb.open_client(settings, "reader")
+    return lambda: {row["symbol"]: int(row["_value"]) for row in influxdb.rows_of(client, _NEWEST)}
