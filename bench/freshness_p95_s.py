@@ -198,5 +198,5 @@ def figures(found: WatchedRun) -> Figures:
         "how": f"{EVENTS_PER_SECOND} aggTrades/s of 24 symbols from the local exchange in real time, live producer, "
         f"Spark local[7] with all its queries, no Airflow; {found.seconds[0]} s of warm-up, {found.seconds[1]} s "
         f"measured, every event counts; each store asked every {POLL_EVERY_S * 1000:.0f} ms for the highest id by "
-        "symbol; from the trade's time T (the moment it is due, not the moment the frame was written) to the arrival of the answer",
+        "symbol; from the trade's time T (when it is due, not when the frame was written) to the arrival of the answer",
     }  # fmt: skip
