@@ -59,6 +59,30 @@ def test_each_alert_is_delivered_once_per_channel_over_three_kills(receivers: Re
     assert nothing_is_dead(receivers, subject)
 
 
+def test_each_alert_is_delivered_once_per_channel_while_postgres_is_killed(receivers: Receivers) -> None:
+    subject = f"spot:DARK{uuid.uuid4().hex[:8].upper()}"
+    alerts = [made(subject, number) for number in range(60)]
+    ids = [alert.alert_id for alert in alerts]
+
+    def has(count: int) -> tuple[bool, object]:
+        counts = [len(delivered) for delivered in by_channel(receivers, ids).values()]
+        return min(counts) >= count, counts
+
+    receivers.send(alerts[:30])
+    until(lambda: has(1), "the first alert")
+    kill_program("postgres", with_children=True)
+    receivers.send(alerts[30:])
+    until(lambda: has(60), "all alerts")
+
+    delivered = by_channel(receivers, ids)
+    assert set(delivered["file"].values()) == {1}
+    for channel in ("webhook", "email"):
+        # PostgreSQL may have died between a delivery and its row.
+        assert sum(delivered[channel].values()) - 60 in (0, 1), channel
+    assert_rows_tell_the_repeats(receivers, ids, delivered)
+    assert nothing_is_dead(receivers, subject)
+
+
 def by_channel(receivers: Receivers, ids: list[str]) -> dict[str, dict[str, int]]:
     """Return how often each alert arrived, by channel."""
     return {

@@ -28,6 +28,7 @@ from tests.unit.spark.trades import Trade
 from tickhouse.lake.branches import commit, ensure_work_branch, head, merge_audited, record_audit
 from tickhouse.retention.airflow import AirflowHistory
 from tickhouse.retention.airflow import _connected as airflow_database
+from tickhouse.retention.alert_rows import AlertRows
 from tickhouse.retention.candles import CandlePartitions
 from tickhouse.retention.declaration import BranchesKept, CandlesKept
 from tickhouse.retention.folders import AuditPages
@@ -287,3 +288,32 @@ def test_branches_reports_and_days_go_when_nothing_needs_them(settings: Settings
     assert [step.item for step in applied(settings, pages, late).steps] == ["report-2026-01-02"]
     assert sorted(path.name for path in root.iterdir() if path.is_dir()) == ["report-2026-01-01"]
     assert applied(settings, pages, late).steps == ()
+
+
+def test_alerts_go_with_their_deliveries_but_one_that_kafka_lacks_stays(settings: Settings) -> None:
+    old, fresh = NOW - timedelta(days=40), NOW - timedelta(days=20)
+    alerts = {"old": (old, old), "fresh": (fresh, fresh), "old and not sent": (old, None)}
+    for alert_id, (raised_at, published_at) in alerts.items():
+        rows(
+            settings,
+            "INSERT INTO alerts.alerts (alert_id, rule, kind, severity, raised_at, is_historic, document, published_at)"
+            " VALUES (%s, 'price_jump', 'price_move', 'warning', %s, false, '{}', %s)",
+            *(alert_id, raised_at, published_at),
+        )
+    for number, updated_at in enumerate((old, old, fresh)):
+        rows(
+            settings,
+            "INSERT INTO alerts.deliveries (alert_id, channel, state, updated_at) VALUES (%s, 'file', 'delivered', %s)",
+            *(f"alert {number}", updated_at),
+        )
+        key = f"rule {number}"
+        rows(settings, "INSERT INTO alerts.rule_states (key, state, updated_at) VALUES (%s, '{}', %s)", key, updated_at)
+    policy = AlertRows(settings.database_dsn("owner"), days=30)
+
+    done = applied(settings, policy)
+
+    assert {step.item: step.rows for step in done.steps} == {"alerts": 1, "deliveries": 2, "rule_states": 2}
+    assert rows(settings, "SELECT alert_id FROM alerts.alerts ORDER BY 1") == [("fresh",), ("old and not sent",)]
+    assert rows(settings, "SELECT alert_id FROM alerts.deliveries") == [("alert 2",)]
+    assert rows(settings, "SELECT key FROM alerts.rule_states") == [("rule 2",)]
+    assert applied(settings, policy).steps == ()
