@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     api_url: str = Field(default_factory=lambda: _local("api"))
     api_hosts: str = ""
     api_requests_per_s: int = Field(default=1000, gt=0)
+    # Where lineage events are posted as well, such as a Marquez server; empty: only to files.
+    lineage_url: str = ""
     influxdb_url: str = Field(default_factory=lambda: _local("influxdb"))
     influxdb_org: str = "tickhouse"
     # Limits of one replayed file (producer.parsing.archives.Limits); a larger file is refused.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -71,15 +72,21 @@ def enrich(trades: DataFrame) -> DataFrame:
     time and raw frame are dropped, because two deliveries of one trade may differ in them. The
     source is reduced to whether the market was synthetic, which is equal in all deliveries.
     """
-    facts = trades.drop("event_time", "ingest_time", "raw")
+    return trades.drop("event_time", "ingest_time", "raw").withColumns(_enriched_columns())
+
+
+@cache
+def _enriched_columns() -> dict[str, Column]:
+    # Made once, and added in one step: to describe and check a small batch costs more than to
+    # compute it.
     base, quote = base_of(F.col("symbol")), quote_of(F.col("symbol"))
-    return (
-        facts.withColumn("base", base)
-        .withColumn("quote", quote)
-        .withColumn("pair", F.concat_ws("-", base, F.when(quote != "", quote)))
-        .withColumn("quote_qty", quote_qty())
-        .withColumn("is_sentinel", is_sentinel())
-        .withColumn("minute", F.date_trunc("minute", "trade_time"))
-        .withColumn("bucket", F.date_trunc("hour", "trade_time"))
-        .withColumn("source", market_source())
-    )
+    return {
+        "base": base,
+        "quote": quote,
+        "pair": F.concat_ws("-", base, F.when(quote != "", quote)),
+        "quote_qty": quote_qty(),
+        "is_sentinel": is_sentinel(),
+        "minute": F.date_trunc("minute", "trade_time"),
+        "bucket": F.date_trunc("hour", "trade_time"),
+        "source": market_source(),
+    }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import httpx
@@ -95,11 +96,12 @@ class SubjectSchemas:
         return answer.json()
 
 
-def with_schema_id(records: DataFrame) -> DataFrame:
-    """Add column `schema_id`: the id in the frame, null for a value without Confluent framing."""
+@cache
+def _schema_id() -> Column:
+    """Return the id in the frame; null for a value without Confluent framing."""
     is_framed = (F.length("value") > FRAME_BYTES) & (F.substring("value", 1, 1) == F.lit(b"\x00"))
     number = F.conv(F.hex(F.substring(F.col("value"), 2, 4)), 16, 10).cast("long")
-    return records.withColumn("schema_id", F.when(is_framed, number))
+    return F.when(is_framed, number)
 
 
 def decode(records: DataFrame, schemas: WriterSchemas) -> DataFrame:
@@ -114,22 +116,29 @@ def decode(records: DataFrame, schemas: WriterSchemas) -> DataFrame:
         decode; and `reason`, null when it does, else `empty`, `bad_magic`, `unknown_schema_id` or
         `undecodable`.
     """
-    framed = with_schema_id(records)
-    record: Column = F.lit(None)
-    for schema_id, text in sorted(schemas.by_id.items()):
-        payload = F.when(F.col("schema_id") == schema_id, F.substring(F.col("value"), F.lit(6), F.length("value")))
-        decoded = from_avro(payload, text, {"mode": "PERMISSIVE", "avroSchema": schemas.reader})
-        record = F.when(F.col("schema_id") == schema_id, decoded).otherwise(record)
+    framed = records.withColumn("schema_id", _schema_id())
+    known = tuple(sorted(schemas.by_id.items()))
     # The optimiser does not push expressions through a generator such as explode. Without it, each
     # of the five uses of a field below would decode the record again.
-    once = framed.select("*", F.explode(F.array(record)).alias("record"))
-    return once.withColumn("reason", _reason(schemas)).drop("schema_id")
+    once = framed.select("*", F.explode(F.array(_record(known, schemas.reader))).alias("record"))
+    return once.select(*records.columns, "record", _reason(tuple(schemas.by_id)).alias("reason"))
 
 
-def _reason(schemas: WriterSchemas) -> Column:
+@lru_cache(maxsize=8)
+def _record(known: tuple[tuple[int, str], ...], reader: str) -> Column:
+    record: Column = F.lit(None)
+    for schema_id, text in known:
+        payload = F.when(F.col("schema_id") == schema_id, F.substring(F.col("value"), F.lit(6), F.length("value")))
+        decoded = from_avro(payload, text, {"mode": "PERMISSIVE", "avroSchema": reader})
+        record = F.when(F.col("schema_id") == schema_id, decoded).otherwise(record)
+    return record
+
+
+@lru_cache(maxsize=8)
+def _reason(known: tuple[int, ...]) -> Column:
     # Mode PERMISSIVE returns a struct of nulls for undecodable bytes. The event_id of a decoded
     # record is never null.
-    is_known = F.col("schema_id").isin(sorted(schemas.by_id))
+    is_known = F.col("schema_id").isin(sorted(known))
     return (
         F.when(F.col("value").isNull() | (F.length("value") == 0), "empty")
         .when(F.col("schema_id").isNull(), "bad_magic")
@@ -140,5 +149,10 @@ def _reason(schemas: WriterSchemas) -> Column:
 
 def reject_out_of_range(decoded: DataFrame) -> DataFrame:
     """Add reason `quote_qty_out_of_range` where the quote quantity does not fit decimal(38,16)."""
+    return decoded.withColumn("reason", _reason_of_range())
+
+
+@cache
+def _reason_of_range() -> Column:
     is_too_large = F.col("reason").isNull() & quote_qty(lambda name: F.col(f"record.{name}")).isNull()
-    return decoded.withColumn("reason", F.when(is_too_large, "quote_qty_out_of_range").otherwise(F.col("reason")))
+    return F.when(is_too_large, "quote_qty_out_of_range").otherwise(F.col("reason"))

@@ -41,6 +41,7 @@ from spark.checkpoints.driver_lease import Lease, jvm_lock, stream_folder
 from spark.checkpoints.recovery import QUERY_SPECS, checkpoint_folder, plan_of, recover, starting_offsets
 from spark.checkpoints.start_offsets import Reason, StartPlan
 from spark.checkpoints.topic_offsets import TopicReader
+from spark.java_names import remember_java_names
 from spark.lake_target import lake_target
 from spark.streaming.queries import StreamQuery, streaming_queries
 
@@ -292,6 +293,7 @@ def main() -> int:
         # longer refers to, which would release it.
         lease = Lease(stream_folder(settings), *jvm_lock(start_jvm()))
         lease.acquire()
+        remember_java_names()
         spark = SparkSession.builder.appName("tickhouse-stream").getOrCreate()
         Application(spark, settings, stop).run()
         spark.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import cache, lru_cache
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -28,13 +29,18 @@ def enriched_or_dead(decoded: DataFrame, schema_id: int, schema: str) -> DataFra
         schema_id: Registry id of `schema`.
         schema: The schema of EnrichedTrade as text.
     """
-    trades = enrich(decoded.select("record.*", *_dead_letter_fields()))
-    fields = [name for name in trades.columns if not name.startswith("dead_")]
+    trades = enrich(decoded.select("record.*", *_undecoded_fields()))
+    fields = tuple(name for name in trades.columns if not name.startswith("dead_"))
+    return trades.select(*_kafka_columns(fields, schema_id, schema))
+
+
+@lru_cache(maxsize=8)
+def _kafka_columns(fields: tuple[str, ...], schema_id: int, schema: str) -> tuple[Column, ...]:
     frame = F.lit(struct.pack(">bI", 0, schema_id))
     value = F.concat(frame, to_avro(F.struct(*(F.col(name) for name in fields)), schema))
     key = F.concat_ws(":", "exchange", F.upper("market"), "symbol").cast("binary")
     is_good = F.col("dead_reason").isNull()
-    return trades.select(
+    return (
         F.when(is_good, ENRICHED_TRADES).otherwise(SPARK_DEAD_LETTERS).alias("topic"),
         F.when(is_good, key).otherwise(F.col("dead_key")).alias("key"),
         F.when(is_good, value).otherwise(F.col("dead_value")).alias("value"),
@@ -47,7 +53,7 @@ def dead_letters(decoded: DataFrame) -> DataFrame:
 
     It holds the bytes of the value, where it came from, and the reason.
     """
-    bad = decoded.where(F.col("reason").isNotNull()).select(*_dead_letter_fields())
+    bad = decoded.where(F.col("reason").isNotNull()).select(*_undecoded_fields())
     topic = F.lit(SPARK_DEAD_LETTERS).alias("topic")
     return bad.select(topic, *(F.col(f"dead_{name}").alias(name) for name in ("key", "value", "headers")))
 
@@ -69,10 +75,13 @@ def refused_letters(records: DataFrame, topic: str, reasons: Mapping[tuple[int, 
     )
 
 
-def _dead_letter_fields(detail: Column | None = None) -> list[Column]:
+@cache
+def _undecoded_fields() -> list[Column]:
+    return _dead_letter_fields(F.concat(F.lit("value bytes: "), F.coalesce(F.length("value"), F.lit(0)).cast("string")))
+
+
+def _dead_letter_fields(detail: Column) -> list[Column]:
     place = {name: F.col(name).cast("string") for name in ("topic", "partition", "offset")}
-    if detail is None:
-        detail = F.concat(F.lit("value bytes: "), F.coalesce(F.length("value"), F.lit(0)).cast("string"))
     texts = {**place, "reason": F.col("reason"), "detail": detail}
     headers = [F.struct(F.lit(name).alias("key"), text.cast("binary").alias("value")) for name, text in texts.items()]
     return [

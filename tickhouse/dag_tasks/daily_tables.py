@@ -19,6 +19,8 @@ from common.clients.lake_files import RefFiles
 from common.errors import StoreUnavailable
 from common.settings import Settings
 from tickhouse.lake.branches import head
+from tickhouse.lineage.events import record
+from tickhouse.lineage.runs import load_run
 
 TABLES = ("candles_1d", "top_movers", "volatility", "monthly")
 KEY = ("market", "symbol", "open_time")
@@ -45,6 +47,7 @@ def load(settings: Settings, ref: str) -> dict[str, int]:
             "WHERE gold.source.commit_id <> excluded.commit_id",
             [commit_id],
         )
+    record(settings, load_run(settings, commit_id, TABLES))
     return changed
 
 

@@ -29,6 +29,8 @@ from common.settings import Settings
 from tickhouse.graph import source, statements
 from tickhouse.graph.hours import hour_rows
 from tickhouse.graph.symbols import SymbolRow, changed_rows, merged, traded_symbols, with_gone
+from tickhouse.lineage.events import record
+from tickhouse.lineage.runs import graph_run
 
 Say = Callable[[str], None]
 
@@ -87,6 +89,7 @@ def sync(settings: Settings, ref: str, say: Say = lambda line: None) -> GraphSyn
             graph.write(statements.FORGET_DAY, {"date": date})
         loaded = {"commit_id": commit.commit_id, "committed_at": commit.committed_at}
         graph.write(statements.LOADED_COMMIT, loaded)
+    record(settings, graph_run(settings, commit.commit_id, (source.HOURS_TABLE, source.MOVERS_TABLE)))
     return GraphSync(commit.commit_id, symbols, listings, len(changed) + len(gone), hours)
 
 

@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import structlog
 from lakefs import Branch, Reference, Repository
@@ -29,6 +30,8 @@ from common.clients.lake_objects import PAGE, RefObjects
 from common.clients.lakefs import INGEST, lake_errors, repository
 from common.settings import Settings
 from tickhouse.lake.manifest_migration import flat_manifests, move_flat
+from tickhouse.lineage.events import record
+from tickhouse.lineage.runs import ingest_run
 
 # About 40 kB of names. A commit of two minutes names about twelve per table.
 MOST_NAMED = 500
@@ -77,10 +80,24 @@ def commit_ingest(settings: Settings) -> LakeCommit | None:
         for at in range(0, len(paths), MOST_NAMED):
             # A flat manifest may have been moved by now; then the last commit still has it.
             manifests = _read_manifests([branch, lake.ref(head.id)], paths[at : at + MOST_NAMED])
-            made = _commit(branch, manifests, left=max(0, len(paths) - at - MOST_NAMED)) or made
+            done = _commit(branch, manifests, left=max(0, len(paths) - at - MOST_NAMED))
+            if done is not None:
+                record(settings, ingest_run(settings, done.commit_id, done.kafka_offsets, datetime.now(UTC)))
+            made = done or made
         if moved and made is None:
             branch.commit(f"Move {moved} manifests into folders by event day", {"moved": str(moved)}, allow_empty=True)
         return made
+
+
+def newest_ingest_commit(settings: Settings, ref: str) -> str:
+    """Return the newest commit of `ingest` that a reference contains; empty when it has none.
+
+    Raises:
+        StoreUnavailable: The lake does not answer.
+    """
+    with lake_errors(settings):
+        commits = repository(settings).ref(ref).log(amount=100)
+        return next((str(made.id) for made in commits if "kafka_offsets" in (made.metadata or {})), "")
 
 
 def _commit(branch: Branch, manifests: Mapping[str, Manifest], left: int) -> LakeCommit | None:

@@ -26,7 +26,7 @@ from pyspark.sql import SparkSession
 
 from common.clients.lakefs import INGEST, MAIN, repository
 from common.days import Days
-from common.errors import AuditFailed, AuditMissing
+from common.errors import AuditFailed, AuditMissing, ConfigurationError
 from common.settings import REPO, Settings
 from spark.batch.files import LakeFiles
 from spark.batch.job import Batch
@@ -43,6 +43,8 @@ from tickhouse.dag_tasks.nightly.missed_nights import INGEST_TRADES, MAIN_TRADES
 from tickhouse.lake.branches import head
 from tickhouse.lake.ingest_commit import commit_ingest
 from tickhouse.lake.rollback import rollback
+from tickhouse.lineage.runs import BUILD_JOB, INGEST_JOB, PUBLISH_JOB
+from tickhouse.lineage.walk import table_lineage
 
 pytestmark = pytest.mark.integration
 DAYS = Days(THE_8TH, THE_9TH)
@@ -127,6 +129,31 @@ def test_days_of_ingest_and_main_are_known_by_their_folders(lake: Lake) -> None:
     assert days_on(lake.settings, INGEST, INGEST_TRADES) == both
     assert days_on(lake.settings, MAIN, MAIN_TRADES) == both
     assert missed_days(both, both - {THE_8TH}, THE_9TH) == [THE_8TH]
+
+
+def test_a_published_table_is_traced_back_to_the_offsets_of_its_trades(lake: Lake) -> None:
+    node = table_lineage(lake.settings, "candles_1d", MAIN)
+
+    chain = [node]
+    while chain[-1].parents:
+        chain.append(chain[-1].parents[0])
+    assert [one.run and one.run.job for one in chain] == [PUBLISH_JOB, BUILD_JOB, INGEST_JOB, None]
+    assert [one.data.name for one in chain] == ["gold/candles_1d"] * 2 + ["bronze/trades", "crypto.trades"]
+    assert chain[0].data.version == head(lake.settings, MAIN)
+    assert chain[1].run
+    assert chain[1].run.days == DAYS
+    rows = sum(end - first for first, end in chain[-1].data.offsets.values())
+    assert rows == len(market())
+
+    (events,) = (lake.settings.home / "lineage").iterdir()
+    events.rename(events.with_suffix(".away"))
+    try:
+        of_ingest = table_lineage(lake.settings, "bronze/trades", INGEST)
+        with pytest.raises(ConfigurationError, match="No recorded run"):
+            table_lineage(lake.settings, "candles_1d", MAIN)
+    finally:
+        events.with_suffix(".away").rename(events)
+    assert of_ingest.parents[0].data.name == "crypto.trades", "the commit itself says what it read"
 
 
 def test_gold_and_postgres_equal_the_expected_candles(lake: Lake) -> None:

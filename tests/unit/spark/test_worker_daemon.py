@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -42,3 +43,12 @@ def test_tasks_run_without_archives(spark: SparkSession) -> None:
 
     (row,) = spark.range(1).repartition(1).mapInArrow(task, "path string").collect()
     assert not [entry for entry in row["path"].split(os.pathsep) if entry.endswith((".zip", ".jar"))]
+
+
+def test_modules_are_imported_before_the_workers_and_are_no_garbage(spark: SparkSession) -> None:
+    def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _ in batches:
+            yield pa.RecordBatch.from_pylist([{"frozen": gc.get_freeze_count(), "others": len(gc.get_objects())}])
+
+    rows = [spark.range(1).repartition(1).mapInArrow(task, "frozen long, others long").collect()[0] for _ in range(3)]
+    assert all(row["frozen"] > 10 * row["others"] for row in rows), rows

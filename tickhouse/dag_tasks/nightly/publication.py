@@ -27,7 +27,10 @@ from tickhouse.checks.audit.run import AuditReport, audit_lake
 from tickhouse.dag_tasks.nightly.missing_ids import MissingIds, known_missing, missing_ids_parquet, tables_of
 from tickhouse.lake import audit_verdict as verdicts
 from tickhouse.lake.branches import commit, ensure_work_branch, head, merge_audited, record_audit, tag
+from tickhouse.lake.ingest_commit import newest_ingest_commit
 from tickhouse.lake.refs import exists
+from tickhouse.lineage.events import record
+from tickhouse.lineage.runs import build_run, publish_run
 
 # Metadata of a commit: `real` or `simulated`.
 MARKET = "market"
@@ -104,7 +107,9 @@ def commit_build(
         for path, table in tables.items():
             target.object(path).upload(missing_ids_parquet(table), mode="wb")
     kind = kind_of(settings.home) or "unknown"
-    return commit(settings, branch, f"Build silver and gold of {days}", {"batch.days": str(days), MARKET: kind})
+    made = commit(settings, branch, f"Build silver and gold of {days}", {"batch.days": str(days), MARKET: kind})
+    record(settings, build_run(settings, newest_ingest_commit(settings, made), made, days))
+    return made
 
 
 def audit(settings: Settings, branch: str, days: Days) -> AuditReport:
@@ -171,5 +176,8 @@ def publish(settings: Settings, branch: str, days: Days) -> Published:
         BranchOvertaken: `main` moved meanwhile, so the run must start again.
         StoreUnavailable: The lake does not answer.
     """
+    with lake_errors(settings):
+        verdict = dict(repository(settings).ref(branch).get_commit().metadata or {})
     merge_id = merge_audited(settings, branch)
+    record(settings, publish_run(settings, verdict.get(verdicts.OF, merge_id), merge_id, days))
     return Published(merge_id, [tag(settings, f"daily-{day}", merge_id) for day in days])
