@@ -81,11 +81,13 @@ class WatchedRun:
         stores: Percentiles in seconds by store.
         cores: Cores used by program.
         seconds: Of the warm-up and of the measurement.
+        every_s: How often each store was asked.
     """
 
     stores: dict[str, dict[str, float]]
     cores: dict[str, float]
     seconds: tuple[int, int]
+    every_s: float = POLL_EVERY_S
 
 
 def run(bench: BenchStack) -> Figures:
@@ -93,7 +95,9 @@ def run(bench: BenchStack) -> Figures:
     return figures(watched_run(bench, "freshness", {"postgres": newest_in_postgres, "redis": newest_in_redis}))
 
 
-def watched_run(bench: BenchStack, name: str, queries: Mapping[str, Query], *services: str) -> WatchedRun:
+def watched_run(
+    bench: BenchStack, name: str, queries: Mapping[str, Query], *services: str, every_s: float = POLL_EVERY_S
+) -> WatchedRun:
     """Play a market through the pipeline and watch its trades appear in stores.
 
     Args:
@@ -101,6 +105,7 @@ def watched_run(bench: BenchStack, name: str, queries: Mapping[str, Query], *ser
         name: Names the logs.
         queries: Returns how to ask a store, by its name.
         services: Services to start beside those of the pipeline.
+        every_s: How often each store is asked; an event may be found this much late.
     """
     settings = bench.up("kafka", "registry", "postgres", "redis", "lakefs", *services)
     remove_earlier_data(bench, settings)
@@ -124,8 +129,9 @@ def watched_run(bench: BenchStack, name: str, queries: Mapping[str, Query], *ser
             for store, query in queries.items()
         }
         say(f"    playing; measured from {warmup_s} s on, for {measured_s} s")
-        cores = watch(stores, window, (producer, spark), market)
-    return WatchedRun({name: store.figures() for name, store in stores.items()}, cores, (warmup_s, measured_s))
+        cores = watch(stores, window, (producer, spark), market, every_s)
+    found = {name: store.figures() for name, store in stores.items()}
+    return WatchedRun(found, cores, (warmup_s, measured_s), every_s)
 
 
 def sent_times(market: LocalExchange) -> tuple[dict[str, Any], dict[str, int]]:
@@ -163,7 +169,11 @@ def newest_in_redis(settings: Settings, symbols: list[str]) -> Newest:
 
 
 def watch(
-    stores: Mapping[str, WatchedStore], window_us: tuple[int, int], programs: tuple[Any, Any], market: LocalExchange
+    stores: Mapping[str, WatchedStore],
+    window_us: tuple[int, int],
+    programs: tuple[Any, Any],
+    market: LocalExchange,
+    every_s: float,
 ) -> dict[str, float]:
     """Query the stores until every event of the window is visible; return cores by program.
 
@@ -184,7 +194,7 @@ def watch(
             used = used or (cores.used() if cores else {})
             if all(len(store.seconds) >= store.expected() for store in stores.values()):
                 break
-        time.sleep(max(0.0, POLL_EVERY_S - (time.monotonic() - began)))
+        time.sleep(max(0.0, every_s - (time.monotonic() - began)))
     return used
 
 
@@ -197,6 +207,6 @@ def figures(found: WatchedRun) -> Figures:
         "note": f"ratio is ours / {LIMIT_S:g} s; floor is the trigger interval of the queries",
         "how": f"{EVENTS_PER_SECOND} aggTrades/s of 24 symbols from the local exchange in real time, live producer, "
         f"Spark local[7] with all its queries, no Airflow; {found.seconds[0]} s of warm-up, {found.seconds[1]} s "
-        f"measured, every event counts; each store asked every {POLL_EVERY_S * 1000:.0f} ms for the highest id by "
+        f"measured, every event counts; each store asked every {found.every_s * 1000:.0f} ms for the highest id by "
         "symbol; from the trade's time T (when it is due, not when the frame was written) to the arrival of the answer",
     }  # fmt: skip
