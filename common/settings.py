@@ -122,6 +122,8 @@ class Settings(BaseSettings):
     rabbitmq_management_url: str = Field(default_factory=lambda: _local("rabbitmq_management"))
     # Alerts (tickhouse.alerts) and the channels of their notifications (tickhouse.notifications).
     alert_rules_file: str = ""
+    # Where producer, watcher, bridge and worker serve their metrics; Compose needs another address.
+    metrics_host: str = "127.0.0.1"
     notify_max_age_h: int = Field(default=24, gt=0)
     notify_webhook_url: SecretStr = SecretStr("")
     notify_smtp_host: str = ""
@@ -180,6 +182,7 @@ class Settings(BaseSettings):
     rabbitmq_worker_password: SecretStr = SecretStr("")
     rabbitmq_operator_password: SecretStr = SecretStr("")
     notify_webhook_secret: SecretStr = SecretStr("")
+    alertmanager_token: SecretStr = SecretStr("")
     api_read_key: SecretStr = SecretStr("")
     api_rules_key: SecretStr = SecretStr("")
     api_session_secret: SecretStr = SecretStr("")

@@ -106,7 +106,7 @@ async def _run(settings: Settings, writer: Writer, options: LiveOptions, rest_ur
         rest = RestClient(http, rest_url or settings.exchange_rest_url, writer.intake.market, clock=time.time)
         await claim_market(settings, writer, http, rest_url)
         running = Live(writer, rest, options)
-        stop_metrics = serve_metrics(_collector(running), ports()["producer_metrics"])
+        stop_metrics = serve_metrics(_collector(running), ports()["producer_metrics"], settings.metrics_host)
         try:
             await running.run(stop)
         finally:

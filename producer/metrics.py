@@ -70,11 +70,11 @@ class ProducerCollector(Collector):
         return family
 
 
-def serve_metrics(collector: Collector, port: int) -> Callable[[], None]:
-    """Serve one collector on loopback, and return the function that stops the server."""
+def serve_metrics(collector: Collector, port: int, host: str = HOST) -> Callable[[], None]:
+    """Serve one collector, and return the function that stops the server."""
     registry = CollectorRegistry()
     registry.register(collector)
-    server, thread = start_http_server(port, addr=HOST, registry=registry)
+    server, thread = start_http_server(port, addr=host, registry=registry)
 
     def stop() -> None:
         server.shutdown()

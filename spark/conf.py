@@ -48,6 +48,11 @@ STREAM_CONF: Mapping[str, str] = {
     "spark.driver.host": "127.0.0.1",
     "spark.sql.streaming.metricsEnabled": "true",
     "spark.ui.prometheus.enabled": "true",
+    # Metrics at /metrics/prometheus of the UI. Without a namespace, the name of each would hold the
+    # id of the application, which every start changes.
+    "spark.metrics.namespace": "tickhouse_stream",
+    "spark.metrics.conf.*.sink.prometheusServlet.class": "org.apache.spark.metrics.sink.PrometheusServlet",
+    "spark.metrics.conf.*.sink.prometheusServlet.path": "/metrics/prometheus",
     "spark.ui.showConsoleProgress": "false",
     # Recording the call site of each column expression costs more than planning a small batch.
     "spark.python.sql.dataFrameDebugging.enabled": "false",

@@ -43,6 +43,16 @@ class AirflowApi:
         answer = self._call("GET", path, missing={"dag_runs": []})
         return list(answer["dag_runs"])
 
+    def newest_runs(self) -> list[dict[str, Any]]:
+        """Return the newest runs of all DAGs, newest first."""
+        return list(self._call("GET", "/api/v2/dags/~/dagRuns?order_by=-run_after&limit=100")["dag_runs"])
+
+    def heartbeats(self) -> dict[str, str]:
+        """Return when each of Airflow's processes last gave a sign of life, in ISO 8601."""
+        components = self._call("GET", "/api/v2/monitor/health")
+        found = {name: one.get(f"latest_{name}_heartbeat") for name, one in components.items()}
+        return {name: str(at) for name, at in found.items() if at}
+
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None, run_id: str | None = None) -> str:
         """Start a run and return its id.
 

@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import jinja2
+import yaml
 
 from common.errors import ConfigurationError
 from common.settings import REPO, Settings, cache_dir, home, is_light, ports
@@ -85,6 +86,7 @@ class ServiceContext:
             "database_address": urlsplit(self.settings.database_url.get_secret_value()).netloc.rpartition("@")[2],
             "env": os.environ.get,
             "sized": _sized,
+            "retention": declared_retention(),
         }
 
     def _secret(self, name: str) -> str:
@@ -115,6 +117,13 @@ class ServiceContext:
     def argv(self, command: tuple[str, ...]) -> list[str]:
         """Return the rendered argument list without arguments that render to nothing."""
         return [*self.prefix, *(item for item in map(self.render, command) if item)]
+
+
+@cache
+def declared_retention() -> dict[str, Any]:
+    """Return the content of `stack/retention.yaml`, for servers that remove old data themselves."""
+    document: dict[str, Any] = yaml.safe_load((REPO / "stack" / "retention.yaml").read_text())
+    return document
 
 
 def _sized(normal: str, light: str) -> str:

@@ -16,7 +16,7 @@ FULL = "full"
 
 # Profiles that are useful only together with the core; selecting one selects the core as well.
 CORE = "core"
-ON_CORE = ("sinks",)
+ON_CORE = ("sinks", "observe")
 
 # A start is mostly CPU work (JVM class loading). One more start than cores keeps all cores busy
 # while a probe waits.

@@ -64,6 +64,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "RABBITMQ_WORKER_PASSWORD": _password,
     "RABBITMQ_OPERATOR_PASSWORD": _password,
     "NOTIFY_WEBHOOK_SECRET": _password,
+    "ALERTMANAGER_TOKEN": _password,
     "API_READ_KEY": _password,
     "API_RULES_KEY": _password,
     "API_SESSION_SECRET": lambda: secrets.token_hex(32),

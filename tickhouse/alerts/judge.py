@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from tickhouse.alerts.alert import Alert, iso
 from tickhouse.alerts.candle_rules import RuleFinding, look, look_back
-from tickhouse.alerts.rules import CandleRule, GapOpen, PriceMove, Rule, StoreBehind, VolumeSpike
+from tickhouse.alerts.rules import SEVERITIES, CandleRule, GapOpen, PriceMove, Rule, StoreBehind, VolumeSpike
 from tickhouse.alerts.state import MINUTE_US, RuleState, judge, key
 from tickhouse.alerts.status_rules import (
+    METRIC_ALERT,
     OWN_CONSUMERS,
     Announced,
     announced,
@@ -114,10 +115,15 @@ class Judge:
         return alerts
 
     def announcement(self, message: Mapping[str, Any], moment: Moment) -> list[Alert]:
-        """Turn an announcement into the alerts of its rules; a test needs no rule."""
+        """Turn an announcement into the alerts of its rules.
+
+        A test needs no rule, and what Prometheus found has its rule there.
+        """
         fact = announced(message)
         if fact is None:
             return []
+        if fact.kind == METRIC_ALERT:
+            return [_metric_alert(fact, moment)]
         text = f"{fact.subject.removeprefix('dag:')}: {fact.text}"
         if fact.kind == "test":
             return [_test_alert(fact, text, moment)]
@@ -173,6 +179,15 @@ def _alert(rule: Rule, subject: str, window: str, *, text: str, values: Mapping[
 
 def _test_alert(fact: Announced, text: str, moment: Moment) -> Alert:
     return Alert("test", "test", "info", fact.subject, fact.window, moment.now_us, _sentence(text, moment), fact.values)
+
+
+def _metric_alert(fact: Announced, moment: Moment) -> Alert:
+    """Return an alert of Prometheus; that it is over is information, whatever it was about."""
+    severity = fact.values["severity"] if fact.values["severity"] in SEVERITIES else "warning"
+    severity = "info" if fact.values["state"] == "resolved" else severity
+    text = _sentence(fact.text.rstrip("."), moment)
+    name = fact.values["alert"]
+    return Alert(name, METRIC_ALERT, severity, fact.subject, fact.window, moment.now_us, text, fact.values)
 
 
 def _sentence(text: str, moment: Moment) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,6 +17,7 @@ FILE: Final = Path(__file__).with_name("rules.yaml")
 LONGEST_WINDOW: Final = 240
 
 Severity = Literal["info", "warning", "critical"]
+SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
 
 
 class _Rule(BaseModel):

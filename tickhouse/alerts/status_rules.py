@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from tickhouse.alerts.alert import iso
 from tickhouse.alerts.candle_rules import RuleFinding
 from tickhouse.alerts.rules import FailedAudit, FailedRun, GapOpen, Rule, StoreBehind
 from tickhouse.alerts.state import MINUTE_US, RuleState
+
+# Kind of what Alertmanager hands over (`receiver.py`), and of the alert that becomes of it.
+METRIC_ALERT = "metric_alert"
 
 # Consumers whose lag says nothing about a store: those of the alerts themselves.
 OWN_CONSUMERS = ("tickhouse-alert-watcher", "tickhouse-alert-bridge")
@@ -85,11 +88,8 @@ def announced(message: Mapping[str, Any]) -> Announced | None:
     nightly batch announces `audit_warned` and `nights_missed`.
     """
     kind, run_id = message["kind"], str(message.get("run_id", ""))
-    if kind == "test":
-        sender, text = str(message.get("by", "")), str(message.get("text", "")) or "a test of the alerts"
-        return Announced("test", "test", str(message.get("test_id", "")), text, {"by": sender})
-    if kind == "nights_missed":
-        return _missed(message)
+    if kind in _OTHERS:
+        return _OTHERS[kind](message)
     if kind not in ("run_failed", "audit_warned") or not run_id:
         return None
     dag, report = str(message.get("dag", "")), str(message.get("report", ""))
@@ -103,10 +103,34 @@ def announced(message: Mapping[str, Any]) -> Announced | None:
     return Announced("run_failed", f"dag:{dag}", run_id, f"run {run_id} failed", values)
 
 
+def _of_metrics(message: Mapping[str, Any]) -> Announced:
+    """Return what Prometheus found; its rule is in observe/prometheus/rules and not among ours."""
+    labels = {str(name): str(value) for name, value in message.get("labels", {}).items()}
+    subject = ",".join(f"{name}={labels[name]}" for name in sorted(labels)) or str(message.get("alert", ""))
+    names = ("alert", "state", "severity", "starts_at", "description", "runbook")
+    values = {name: str(message.get(name, "")) for name in names}
+    is_resolved = values["state"] == "resolved"
+    text = f"{'resolved: ' if is_resolved else ''}{message.get('summary', '') or values['alert']}"
+    return Announced(METRIC_ALERT, subject, f"{values['starts_at']}/{values['state']}", text, values | labels)
+
+
 def _missed(message: Mapping[str, Any]) -> Announced:
     dag, days = str(message.get("dag", "")), ", ".join(map(str, message.get("days", ())))
     values = {"dag": dag, "days": days, "runs": ", ".join(map(str, message.get("runs", ())))}
     return Announced("run_failed", f"dag:{dag}", f"missed {days}", f"no run for {days}; runs were started", values)
+
+
+def _test(message: Mapping[str, Any]) -> Announced:
+    sender, text = str(message.get("by", "")), str(message.get("text", "")) or "a test of the alerts"
+    return Announced("test", "test", str(message.get("test_id", "")), text, {"by": sender})
+
+
+# How to read the announcements that are not about a run.
+_OTHERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Announced]]] = {
+    "test": _test,
+    "nights_missed": _missed,
+    METRIC_ALERT: _of_metrics,
+}
 
 
 def is_for(rule: Rule, fact: Announced) -> bool:

@@ -11,6 +11,9 @@ For each batch of messages, in this order:
 A process that dies before 2 judges the batch again. One that dies between 2 and 3 sends the alerts
 after its next start. One that dies within 3 may send an alert twice, with the same bytes. After any
 error the session begins again from what is stored, so nothing in memory is ever ahead of it.
+
+Its metrics are at `GET /metrics`. Alertmanager posts the alerts of Prometheus to `/alerts`; they
+become announcements (`receiver.py`), which the watcher reads like those of Airflow.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from contextlib import closing
 import httpx
 import structlog
 from confluent_kafka import Message
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from common.clients.avro import AvroDecoder, Undecodable, registry_lookup
 from common.clients.kafka import TopicLog
@@ -35,6 +38,7 @@ from producer.json_logging import configure_logging
 from producer.signals import stop_flag
 from tickhouse.alerts.alert import Alert, is_alert, read_message
 from tickhouse.alerts.judge import Judge, Moment
+from tickhouse.alerts.receiver import AlertReceiver, served
 from tickhouse.alerts.rule_stores import WatchedRules
 from tickhouse.alerts.rules import LONGEST_WINDOW, Rule, RuleStore
 from tickhouse.alerts.shared_states import SharedStates
@@ -43,7 +47,6 @@ from tickhouse.alerts.store import AlertStore, Offsets
 from tickhouse.alerts.topics import AlertTopic, WatchedTopics, keyed
 from tickhouse.alerts.windows import Windows, bar_of
 
-HOST = "127.0.0.1"
 CONSUME_S = 1.0
 POLL_EVERY_S = 30.0
 # Pause after an error; it doubles up to the second value.
@@ -217,12 +220,11 @@ def _reloaded(rules: RuleStore, present: dict[str, Rule]) -> dict[str, Rule]:
 def main() -> None:
     """Watch until SIGTERM or SIGINT."""
     configure_logging()
-    settings, metrics = load_settings(), WatcherMetrics()
-    server, thread = start_http_server(ports()["watcher_metrics"], addr=HOST, registry=metrics.registry)
-    with stop_flag() as must_stop:
+    settings, metrics, port = load_settings(), WatcherMetrics(), ports()["watcher_metrics"]
+    topic = AlertTopic(settings.kafka_bootstrap_servers)
+    receiver = AlertReceiver(topic, settings.alertmanager_token.get_secret_value(), metrics.registry)
+    with stop_flag() as must_stop, served(receiver, settings.metrics_host, port):
         watch(settings, WatchedRules(settings), metrics, must_stop)
-    server.shutdown()
-    thread.join()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 `POST /publish` takes lakeFS's event and answers 200 (merge) or 403 with the reason, which lakeFS
 keeps in the output of the hook's run. While the gate is down or cannot read the lake, nothing is
-merged.
+merged. `GET /metrics` counts the results.
 """
 
 from __future__ import annotations
@@ -16,13 +16,24 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from common.clients.lakefs import lake_errors, repository
 from common.errors import TickhouseError
 from common.settings import Settings, load_settings
 from tickhouse.lake import audit_verdict
 
+
+class GateMetrics:
+    """The metrics of the gate, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.merges = Counter("tickhouse_gate_merges", "Merges by result.", ["result"], registry=self.registry)
+
+
 SETTINGS: web.AppKey[Settings] = web.AppKey("settings", Settings)
+METRICS: web.AppKey[GateMetrics] = web.AppKey("metrics", GateMetrics)
 log = structlog.get_logger("lake.gate")
 
 
@@ -37,14 +48,20 @@ def main() -> None:
 def make_app(settings: Settings) -> web.Application:
     """Return the server; makes no request."""
     app = web.Application()
-    app[SETTINGS] = settings
+    app[SETTINGS], app[METRICS] = settings, GateMetrics()
     app.router.add_get("/health", _health)
+    app.router.add_get("/metrics", _metrics)
     app.router.add_post("/publish", _publish)
     return app
 
 
 async def _health(_: web.Request) -> web.Response:
     return web.Response(text="ok\n")
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    text = generate_latest(request.app[METRICS].registry)
+    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 async def _publish(request: web.Request) -> web.Response:
@@ -55,6 +72,7 @@ async def _publish(request: web.Request) -> web.Response:
     reason = await asyncio.to_thread(refusal_reason, request.app[SETTINGS], event)
     fields = {key: event.get(key) for key in ("event_type", "branch_id", "merge_source", "source_ref")}
     log.info("refused" if reason else "passed", reason=reason, **fields)
+    request.app[METRICS].merges.labels("refused" if reason else "passed").inc()
     return web.Response(status=403, text=f"refused: {reason}\n") if reason else web.Response(text="passed\n")
 
 

@@ -40,7 +40,6 @@ from tickhouse.notifications.sessions import run_sessions
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractExchange
 
-HOST: Final = "127.0.0.1"
 GROUP: Final = "tickhouse-alert-bridge"
 BATCH, CONSUME_S = 100, 1.0
 CONFIRM_S: Final = 30.0
@@ -194,7 +193,7 @@ def main() -> None:
     """Carry alerts until SIGTERM or SIGINT."""
     configure_logging()
     settings, metrics = load_settings(), BridgeMetrics()
-    server, thread = start_http_server(ports()["bridge_metrics"], addr=HOST, registry=metrics.registry)
+    server, thread = start_http_server(ports()["bridge_metrics"], addr=settings.metrics_host, registry=metrics.registry)
     asyncio.run(run_sessions(lambda stop: run_session(settings, metrics, stop)))
     server.shutdown()
     thread.join()

@@ -34,6 +34,10 @@ class Notification:
         """Return the alert as JSON."""
         return encode(self.document)
 
+    def age_s(self, now: datetime) -> float:
+        """Return the seconds since the alert was raised."""
+        return max(0.0, (now - raised_at(self.document)).total_seconds())
+
 
 def read_notification(value: bytes) -> Notification:
     """Return the notification in a message.

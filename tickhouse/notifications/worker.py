@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
 from common.clients.rabbitmq import DEAD, DELAYS, RETRY, channel_queue, connected
 from common.errors import RejectedRecord, StoreUnavailable, TerminalError, TransientError
@@ -51,8 +51,9 @@ from tickhouse.notifications.sessions import run_sessions
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
-HOST = "127.0.0.1"
 CONFIRM_S = 30.0
+# Up to the sum of the waits between the tries: 5 s, 30 s, 5 min, 30 min.
+DELAY_BUCKETS_S = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 2400.0)
 
 log = structlog.get_logger("notifications.worker")
 
@@ -64,6 +65,13 @@ class WorkerMetrics:
         self.registry = CollectorRegistry()
         self.ended = Counter(
             "tickhouse_notifications", "Tries by channel and result.", ["channel", "result"], registry=self.registry
+        )
+        self.delay = Histogram(
+            "tickhouse_notification_delay_seconds",
+            "From raised to delivered.",
+            ["channel"],
+            buckets=DELAY_BUCKETS_S,
+            registry=self.registry,
         )
 
 
@@ -123,6 +131,7 @@ class ChannelWorker:
             await self._rows.end(notification.alert_id, self._name, "dead", error.message)
             return "dead"
         await self._rows.end(notification.alert_id, self._name, "delivered")
+        self._metrics.delay.labels(self._name).observe(notification.age_s(datetime.now(UTC)))
         return "delivered"
 
     async def _after_failure(
@@ -221,7 +230,9 @@ def main() -> None:
     """Work until SIGTERM or SIGINT."""
     configure_logging()
     settings, metrics = load_settings(), WorkerMetrics()
-    server, thread = start_http_server(ports()["notifier_metrics"], addr=HOST, registry=metrics.registry)
+    server, thread = start_http_server(
+        ports()["notifier_metrics"], addr=settings.metrics_host, registry=metrics.registry
+    )
     asyncio.run(run_sessions(lambda stop: run_session(settings, metrics, stop)))
     server.shutdown()
     thread.join()

@@ -54,6 +54,12 @@ class BranchesKept(_DeclarationModel):
     failed_days: int = Field(ge=1)
 
 
+class MetricsKept(KeptDays):
+    """Metrics of Prometheus, which removes them itself."""
+
+    most_mb: int = Field(ge=100)
+
+
 class FilesKept(KeptDays):
     """Files below one folder of the home; `most_mb` limits a file that is still written to."""
 
@@ -79,6 +85,7 @@ class RetentionDeclaration(_DeclarationModel):
     data_docs: KeptDays
     truth: KeptDays
     alerts: KeptDays
+    prometheus: MetricsKept
     files: tuple[FilesKept, ...] = ()
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,65 @@ DEAD_LETTERS = "dlq."
 Offsets = dict[str, dict[int, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class KafkaOffsets:
+    """The offsets of our topics and of everyone who reads them, as of one moment.
+
+    Attributes:
+        begins: Offset of the oldest kept record, by topic and partition.
+        ends: Offset after the newest record.
+        consumers: The next offsets of each consumer group, and of each streaming query under
+            `stream:<query>`.
+        newest_ms: Timestamp of the newest record of each topic that has one.
+    """
+
+    begins: Offsets
+    ends: Offsets
+    consumers: Mapping[str, Offsets]
+    newest_ms: Mapping[str, int]
+
+    @property
+    def records(self) -> dict[str, int]:
+        """Return the number of kept records by topic."""
+        return {name: sum(self.ends[name].values()) - sum(self.begins[name].values()) for name in sorted(self.ends)}
+
+    @property
+    def dead_letters(self) -> dict[str, int]:
+        """Return the number of kept dead letters by topic."""
+        return {name: count for name, count in self.records.items() if name.startswith(DEAD_LETTERS)}
+
+    @property
+    def lags(self) -> dict[str, int]:
+        """Return the lag of each consumer in records."""
+        return lag_records(self.ends, self.begins, self.consumers)
+
+    def newest_age_s(self, topic: str) -> float | None:
+        """Return the age of the newest record of a topic in seconds."""
+        newest = self.newest_ms.get(topic)
+        return None if newest is None else round(time.time() - newest / 1000, 1)
+
+
 def kafka_status(settings: Settings) -> Section:
     """Return records and dead letters by topic, lag by consumer, and the age of the newest trade.
+
+    Raises:
+        ServiceNotReady: Kafka does not answer.
+    """
+    found = kafka_offsets(settings, newest_of=(TRADES,))
+    return {
+        "records": found.records,
+        "dead_letters": found.dead_letters,
+        "lag_records": found.lags,
+        "newest_trade_age_s": found.newest_age_s(TRADES),
+    }
+
+
+def kafka_offsets(settings: Settings, newest_of: Iterable[str] = ()) -> KafkaOffsets:
+    """Return the offsets of our topics and of their consumers.
+
+    Args:
+        settings: Addresses.
+        newest_of: Topics of which to read the newest timestamp as well.
 
     Raises:
         ServiceNotReady: Kafka does not answer.
@@ -48,17 +106,11 @@ def kafka_status(settings: Settings) -> Section:
         }
         ends = _offsets(client, topics, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         begins = _offsets(client, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        newest = _newest_timestamp(client, {TRADES: topics.get(TRADES, [])})
+        newest = _newest_timestamps(client, {name: topics[name] for name in newest_of if name in topics})
         groups = _group_offsets(client)
     except KafkaException as error:
         raise ServiceNotReady(f"Kafka does not answer: {error}.", next_command="tickhouse logs kafka") from error
-    records = {name: sum(ends[name].values()) - sum(begins[name].values()) for name in sorted(topics)}
-    return {
-        "records": records,
-        "dead_letters": {name: count for name, count in records.items() if name.startswith(DEAD_LETTERS)},
-        "lag_records": lag_records(ends, begins, {**groups, **streaming_offsets(home() / "stream" / "checkpoints")}),
-        "newest_trade_age_s": None if newest is None else round(time.time() - newest / 1000, 1),
-    }
+    return KafkaOffsets(begins, ends, {**groups, **streaming_offsets(home() / "stream" / "checkpoints")}, newest)
 
 
 def lag_records(ends: Offsets, begins: Offsets, consumers: Mapping[str, Offsets]) -> dict[str, int]:
@@ -98,12 +150,14 @@ def _offsets(client: AdminClient, topics: Mapping[str, Iterable[int]], at: objec
     return offsets
 
 
-def _newest_timestamp(client: AdminClient, topics: Mapping[str, Iterable[int]]) -> int | None:
+def _newest_timestamps(client: AdminClient, topics: Mapping[str, Iterable[int]]) -> dict[str, int]:
     from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # re-exported without __all__
 
-    newest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
-    times = [answer.timestamp for _, answer in _list_offsets(client, topics, newest)]
-    return max((stamp for stamp in times if stamp > 0), default=None)
+    newest: dict[str, int] = {}
+    for partition, answer in _list_offsets(client, topics, OffsetSpec.max_timestamp()):  # type: ignore[no-untyped-call]
+        if answer.timestamp > 0:
+            newest[partition.topic] = max(newest.get(partition.topic, 0), answer.timestamp)
+    return newest
 
 
 def _list_offsets(client: AdminClient, topics: Mapping[str, Iterable[int]], at: object) -> list[tuple[Any, Any]]:

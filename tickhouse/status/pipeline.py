@@ -22,6 +22,11 @@ from tickhouse.status import alerts, sinks
 from tickhouse.status.kafka import kafka_status
 from tickhouse.status.section import ANSWER_S, Section, require_answer
 
+# The work branches of the nightly batch have the day in their names. A failed audit stays on its
+# branch, so the newest branches are looked at as well as `main`.
+WORK_BRANCHES = "etl-"
+NEWEST_AUDITS = 3
+
 
 def pipeline_status(settings: Settings) -> dict[str, Section]:
     """Return every section by name; one that cannot be read is {"error": {"type", "message"}}."""
@@ -132,7 +137,7 @@ def latest_prices(settings: Settings) -> Section:
 
 
 def lake(settings: Settings) -> Section:
-    """Return the head of branch `ingest`: commit, age, message and row counts.
+    """Return the head of branch `ingest`, the age of `main`, and the newest audit.
 
     Raises:
         StoreUnavailable: The lakeFS endpoint does not answer.
@@ -140,17 +145,38 @@ def lake(settings: Settings) -> Section:
     from lakefs.exceptions import LakeFSException
     from urllib3.exceptions import HTTPError
 
-    from common.clients.lakefs import INGEST, repository
+    from common.clients.lakefs import INGEST, MAIN, repository
 
     require_answer(urlsplit(settings.lakefs_endpoint).netloc, "lakeFS", "lakefs")
     with _store_errors("lakeFS", "lakefs", LakeFSException, HTTPError):
-        commit = repository(settings).branch(INGEST).get_commit()  # type: ignore[no-untyped-call]
+        repo = repository(settings)
+        commit, main = (repo.branch(name).get_commit() for name in (INGEST, MAIN))  # type: ignore[no-untyped-call]
+        work = [branch.id for branch in repo.branches(prefix=WORK_BRANCHES)]
+        audited = [main, *(repo.ref(name).get_commit() for name in sorted(work)[-NEWEST_AUDITS:])]
+    now = time.time()
     return {
         "branch": INGEST,
         "commit": commit.id,
-        "age_s": round(time.time() - commit.creation_date),
+        "age_s": round(now - commit.creation_date),
         "message": commit.message,
         "rows": json.loads((commit.metadata or {}).get("rows", "{}")),
+        "main_age_s": round(now - main.creation_date),
+        "newest_audit": newest_audit(audited, now),
+    }
+
+
+def newest_audit(commits: Iterable[Any], now_s: float) -> Section | None:
+    """Return age, result and report of the newest verdict, None without one (pure)."""
+    from tickhouse.lake import audit_verdict
+
+    with_verdict = [commit for commit in commits if audit_verdict.OK in (commit.metadata or {})]
+    if not with_verdict:
+        return None
+    newest = max(with_verdict, key=lambda commit: commit.creation_date)
+    return {
+        "age_s": round(now_s - newest.creation_date),
+        "is_passed": newest.metadata[audit_verdict.OK] == "true",
+        "report": newest.metadata.get(audit_verdict.REPORT, ""),
     }
 
 

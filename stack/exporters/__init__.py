@@ -1,0 +1,1 @@
+"""Exporters for Prometheus: the machine, PostgreSQL, Redis."""
