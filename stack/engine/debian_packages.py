@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -43,12 +44,16 @@ class PackageSet(_Pinned):
         server: The package that names the cache folder.
         packages: By name.
         moved: File in the packages to the absolute path in it that must lead into the cache.
+        relative: Program to the one folder that it can find only by its absolute path. The path is
+            made relative in the program, byte for byte as long, so the program must be started in
+            the folder of the packages.
     """
 
     architecture: str
     server: str
     packages: dict[str, Package]
     moved: dict[str, str] = {}
+    relative: dict[str, str] = {}
 
 
 def read(path: Path) -> PackageSet:
@@ -92,6 +97,25 @@ def _fill(folder: Path, target: Path, pins: PackageSet, progress: LineReporter) 
     for name, absolute in pins.moved.items():
         text = (folder / name).read_text()
         (folder / name).write_text(text.replace(f"={absolute}\n", f"={target}{absolute}\n"))
+    for name, absolute in pins.relative.items():
+        (folder / name).write_bytes(with_relative_path((folder / name).read_bytes(), absolute))
+
+
+def with_relative_path(program: bytes, absolute: str) -> bytes:
+    """Return a program that looks for one folder below the folder that it is started in.
+
+    Args:
+        program: The bytes of the program.
+        absolute: The folder; longer paths that begin with it stay as they are.
+
+    Raises:
+        ServiceNotReady: The program does not contain the path exactly once.
+    """
+    pattern = re.compile(re.escape(absolute.encode()) + rb"(?!/)")
+    changed, count = pattern.subn(absolute.removeprefix("/").encode() + b"/", program)
+    if count != 1:
+        raise ServiceNotReady(f"Expected {absolute} once in the program, was {count} times.")
+    return changed
 
 
 def _require_apt(pins: PackageSet) -> None:

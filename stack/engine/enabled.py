@@ -21,6 +21,11 @@ def enabled_sinks(settings: Settings) -> tuple[str, ...]:
     return tuple(store for store, setting in SINKS.items() if store in known or _is_given(settings, setting))
 
 
+def is_airflow_enabled(settings: Settings) -> bool:
+    """Return whether Airflow belongs to this stack; parts of a stack run without it."""
+    return "airflow-scheduler" in supervisor.states() or _is_given(settings, "airflow_url")
+
+
 def is_graph_enabled(settings: Settings) -> bool:
     """Return whether the graph should follow the lake; a Neo4j that has failed still counts."""
     return "neo4j" in supervisor.states() or _is_given(settings, "neo4j_url")

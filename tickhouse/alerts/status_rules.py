@@ -106,7 +106,8 @@ def announced(message: Mapping[str, Any]) -> Announced | None:
 def _of_metrics(message: Mapping[str, Any]) -> Announced:
     """Return what Prometheus found; its rule is in observe/prometheus/rules and not among ours."""
     labels = {str(name): str(value) for name, value in message.get("labels", {}).items()}
-    subject = ",".join(f"{name}={labels[name]}" for name in sorted(labels)) or str(message.get("alert", ""))
+    own = {name: value for name, value in labels.items() if name not in ("instance", "job")} or labels
+    subject = ",".join(f"{name}={own[name]}" for name in sorted(own)) or str(message.get("alert", ""))
     names = ("alert", "state", "severity", "starts_at", "description", "runbook")
     values = {name: str(message.get(name, "")) for name in names}
     is_resolved = values["state"] == "resolved"

@@ -17,6 +17,7 @@ from common.clients.kafka import TopicLog
 from common.settings import Settings, home
 from common.topics import CANDLES, ENRICHED_TRADES, TICKS, TRADES
 from stack.engine import supervisor
+from stack.engine.enabled import is_airflow_enabled
 from stack.engine.privileges import nearest_existing
 from stack.engine.processes import process_tree
 from tickhouse.alerts.status_rules import open_gaps
@@ -44,8 +45,9 @@ def store_sources(settings: Settings) -> dict[str, Read]:
         "postgres": partial(_postgres, settings),
         "redis": partial(_stores_of_events, "redis", pipeline.latest_prices, settings),
         "lakefs": lambda: figures.lake_figures(pipeline.lake(settings)),
-        "airflow": partial(_airflow, settings),
     }
+    if is_airflow_enabled(settings):
+        found["airflow"] = partial(_airflow, settings)
     readers = {**sinks.sections(settings), **alerts.sections(settings)}
     for name, read in readers.items():
         if name == "connectors":

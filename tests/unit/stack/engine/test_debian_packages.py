@@ -10,7 +10,7 @@ import yaml
 
 from common.errors import PrerequisiteMissing, ServiceNotReady
 from common.settings import REPO
-from stack.engine.debian_packages import package_folder, read, unpacked_packages
+from stack.engine.debian_packages import package_folder, read, unpacked_packages, with_relative_path
 
 PINS = REPO / "stack" / "rabbitmq" / "packages.yaml"
 CONTENT = b"a package"
@@ -95,3 +95,18 @@ def test_every_package_of_rabbitmq_is_pinned_by_hash() -> None:
     assert found.server in found.packages
     assert all(len(package.sha256) == 64 for package in found.packages.values())
     assert len({package.version for name, package in found.packages.items() if name.startswith("erlang-")}) == 1
+
+
+def test_the_path_of_a_folder_becomes_relative_and_keeps_its_length() -> None:
+    program = b"..bytes/usr/share/x35527../usr/share/x/ui.."
+
+    changed = with_relative_path(program, "/usr/share/x")
+
+    assert changed == b"..bytesusr/share/x/35527../usr/share/x/ui.."
+    assert len(changed) == len(program)
+
+
+@pytest.mark.parametrize("program", [b"none", b"/usr/share/x /usr/share/x", b"/usr/share/x/ui"])
+def test_a_program_without_the_one_path_is_refused(program: bytes) -> None:
+    with pytest.raises(ServiceNotReady, match="Expected /usr/share/x once"):
+        with_relative_path(program, "/usr/share/x")
