@@ -43,6 +43,12 @@ API_SECRETS = (
     *("NEO4J_READER_PASSWORD", "GEODE_READER_PASSWORD", "GEODE_EDITOR_PASSWORD"),
     *("API_READ_KEY", "API_RULES_KEY", "API_SESSION_SECRET"),
 )
+# What the collector of metrics reads with.
+METRICS_SECRETS = (
+    *("POSTGRES_READER_PASSWORD", "REDIS_PASSWORD", "LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"),
+    *("AIRFLOW_ADMIN_PASSWORD", "CONNECT_PASSWORD", "ELASTICSEARCH_READER_PASSWORD", "CASSANDRA_READER_PASSWORD"),
+    *("NEO4J_READER_PASSWORD", "GEODE_READER_PASSWORD", "RABBITMQ_OPERATOR_PASSWORD"),
+)
 MINIO_URL = "http://minio:21051"
 # The user of Connect's REST API, as in Settings.connect_login.
 CONNECT_USER = "operator"
@@ -89,6 +95,7 @@ def write_all(home: Path, *, has_sinks: bool = False, has_stores: bool = False, 
         _mount(folder / "elasticsearch" / name, text)
     _mount(folder / "connect" / "sinks.properties", "".join(f"{k}={v}\n" for k, v in connector_secrets(known).items()))
     _mount(folder / "geode" / "security.json", geode_users(known))
+    _mount(folder / "alertmanager" / "token", known["ALERTMANAGER_TOKEN"])
     login = f"username={CONNECT_USER}\npassword={known['CONNECT_PASSWORD']}\n"
     _mount(folder / "connect-rest" / "rest.properties", login)
     fields = runpy.run_path(str(REPO / "stack" / "connect" / "secret_fields.py"))
@@ -98,6 +105,7 @@ def write_all(home: Path, *, has_sinks: bool = False, has_stores: bool = False, 
 def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
     """Return the environment of each image by file name; the same secrets give the same files."""
     registry = _derived(secrets, "registry")
+    reader = f"tickhouse_reader:{secrets['POSTGRES_READER_PASSWORD']}"
     database = f"airflow:{secrets['POSTGRES_AIRFLOW_PASSWORD']}@postgres:21030/airflow"
     return {
         "postgres": {"POSTGRES_PASSWORD": secrets["POSTGRES_SUPERUSER_PASSWORD"], "REGISTRY_PASSWORD": registry},
@@ -115,7 +123,7 @@ def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
         "api": {name: secrets[name] for name in API_SECRETS},
         "minio": {name: secrets[name] for name in ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")},
         "neo4j": {"NEO4J_AUTH": f"neo4j/{secrets['NEO4J_ADMIN_PASSWORD']}"},
-        "alert-watcher": {name: secrets[name] for name in ("POSTGRES_WATCHER_PASSWORD", "GEODE_READER_PASSWORD")},
+        "alert-watcher": {name: secrets[name] for name in ("POSTGRES_WATCHER_PASSWORD", "GEODE_READER_PASSWORD", "ALERTMANAGER_TOKEN")},
         "alert-states": {"GEODE_WRITER_PASSWORD": secrets["GEODE_WRITER_PASSWORD"]},
         "rabbitmq": {
             "RABBITMQ_DEFAULT_USER": "tickhouse_admin",
@@ -128,6 +136,9 @@ def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
             for name in ("RABBITMQ_WORKER_PASSWORD", "POSTGRES_NOTIFIER_PASSWORD", "NOTIFY_WEBHOOK_SECRET")
         },
         "provision-stores": {name: secrets[name] for name in STORE_SECRETS},
+        "store-metrics": {name: secrets[name] for name in METRICS_SECRETS},
+        "postgres-exporter": {"DATA_SOURCE_NAME": f"postgresql://{reader}@postgres:21030/tickhouse?sslmode=disable"},
+        "redis-exporter": {"REDIS_PASSWORD": secrets["REDIS_PASSWORD"]},
         "mongodb": {
             "MONGO_INITDB_ROOT_USERNAME": "root",
             "MONGO_INITDB_ROOT_PASSWORD": _derived(secrets, "mongodb root"),

@@ -80,6 +80,7 @@ GROUPS = {
     "pipeline": ("e2e/", "faults/"),
     "sinks": ("integration/sinks/",),
     "notifications": ("integration/notifications/",),
+    "observe": ("integration/observe/",),
     "geode": ("integration/geode/", "integration/graph/"),
     "api": ("integration/api/",),
     "flow": ("integration/producer/", "integration/exchange/", "integration/dlq/", "integration/reconcile/"),

@@ -199,10 +199,10 @@ def test_profile_stores_publishes_the_native_ports(services: Services) -> None:
     published = {int(port.rpartition(":")[2]) for one in stores for port in one.get("ports", [])}
 
     # Only other nodes of the same server would use the first four, and there are none; the others
-    # are metrics on a container's loopback.
+    # are metrics, which Prometheus reads inside the network.
     assert native - published == {
         *(PORTS[name] for name in ("hdfs_datanode_ipc", "geode_membership", "rabbitmq_dist", "rabbitmq_epmd")),
-        *(PORTS[name] for name in ("notifier_metrics", "bridge_metrics")),
+        *(PORTS[name] for name in ("notifier_metrics", "bridge_metrics", "rabbitmq_metrics")),
     }
     assert published <= native
 
@@ -243,7 +243,8 @@ def test_rabbitmq_differs_in_addresses_and_login_only() -> None:
     composed = conf((REPO / "compose" / "rabbitmq.conf").read_text())
 
     assert differing(native, composed) == {
-        *("listeners.tcp.default", "management.tcp.ip", "default_vhost", "default_user", "default_pass"),
+        *("listeners.tcp.default", "management.tcp.ip", "prometheus.tcp.ip"),
+        *("default_vhost", "default_user", "default_pass"),
     }
     assert native["listeners.tcp.default"].rpartition(":")[2] == composed["listeners.tcp.default"]
 
@@ -424,3 +425,54 @@ def test_image_holds_the_jars_that_our_code_asks_for() -> None:
     assert set(re.findall(r"^RUN XDG_CACHE_HOME=/opt/cache .* compose\.jars (\w+)$", dockerfile, re.MULTILINE)) == set(
         POMS
     )
+
+
+def yaml_file(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(rendered(path.read_text()))
+    return document
+
+
+def test_alertmanager_differs_in_address_and_token_only() -> None:
+    native = yaml_file(REPO / "stack" / "alertmanager" / "alertmanager.yml.j2")
+    composed = yaml_file(REPO / "compose" / "alertmanager.yml")
+    ours, theirs = (one["receivers"][0]["webhook_configs"][0] for one in (native, composed))
+
+    assert native["route"] == composed["route"]
+    assert ours.pop("url").replace("127.0.0.1", "alert-watcher") == theirs.pop("url")
+    assert ours.pop("http_config")["authorization"].keys() != theirs.pop("http_config")["authorization"].keys()
+    assert ours == theirs
+
+
+def test_prometheus_scrapes_the_native_jobs_on_the_native_ports() -> None:
+    from tickhouse.metrics.targets import JOBS
+
+    composed = yaml_file(REPO / "compose" / "prometheus.yml")
+    found = {}
+    for job in composed["scrape_configs"]:
+        static = [int(one.rpartition(":")[2]) for group in job.get("static_configs", []) for one in group["targets"]]
+        named = [one["port"] for one in job.get("dns_sd_configs", [])]
+        found[job["job_name"]] = (*static, *named)
+
+    # The official images of these have no JMX agent, and lakeFS has metrics where the stand-in has none.
+    native = {job.job: (PORTS[job.port],) for job in JOBS if not job.is_agent}
+    assert found == native | {"lakefs": (PORTS["lakefs"],)}
+    paths = {job["job_name"]: job["metrics_path"] for job in composed["scrape_configs"] if "metrics_path" in job}
+    assert paths == {job.job: job.path for job in JOBS if job.path != "/metrics"}
+
+
+def test_prometheus_and_exporters_have_the_native_versions_and_limits(services: Services) -> None:
+    from stack.engine.debian_packages import read
+
+    pins = {
+        name: package.version.partition("+")[0].partition("-")[0]
+        for service in ("prometheus", "alertmanager", "exporters")
+        for name, package in read(REPO / "stack" / service / "packages.yaml").packages.items()
+    }
+    names = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager"}
+    names |= {f"{one}-exporter": f"prometheus-{one}-exporter" for one in ("node", "postgres", "redis")}
+    kept = yaml.safe_load((REPO / "stack" / "retention.yaml").read_text())["prometheus"]
+
+    images = {name: services[name]["image"].rpartition(":v")[2].removesuffix("-alpine") for name in names}
+    assert images == {name: pins[package] for name, package in names.items()}
+    assert f"--storage.tsdb.retention.time={kept['days']}d" in services["prometheus"]["command"]
+    assert f"--storage.tsdb.retention.size={kept['most_mb']}MB" in services["prometheus"]["command"]

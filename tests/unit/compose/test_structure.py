@@ -38,6 +38,8 @@ PUBLISHED = {
     "geode": ["geode", "geode_locator", "geode_server"],
     "rabbitmq": ["rabbitmq", "rabbitmq_management"],
     "influxdb": ["influxdb"],
+    "prometheus": ["prometheus"],
+    "alertmanager": ["alertmanager"],
     "hdfs-namenode": ["hdfs_namenode", "hdfs_namenode_http"],
     "hdfs-datanode": ["hdfs_datanode", "hdfs_datanode_http"],
 }
@@ -53,15 +55,18 @@ STORES = {
     *("minio", "hdfs-namenode", "hdfs-datanode", "neo4j", "geode", "influxdb", "provision-stores"),
     *("rabbitmq", "alert-bridge", "notification-worker"),
 }
-NAMES = ("core", "demo", "sinks", "stores")
-PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+[A-Za-z0-9._-]*")
+OBSERVE = {
+    *("prometheus", "alertmanager", "node-exporter", "postgres-exporter", "redis-exporter", "store-metrics"),
+}
+NAMES = ("core", "demo", "sinks", "stores", "observe")
+PINNED = re.compile(r"[a-z0-9_./-]+:v?\d+\.\d+[A-Za-z0-9._-]*")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|FERNET|ACCESS_KEY|SQL_ALCHEMY_CONN")
 
 
 def test_services_of_each_profile(services: Services) -> None:
     profiles = {name: {key for key, one in services.items() if name in one["profiles"]} for name in NAMES}
 
-    assert profiles == {"core": CORE, "demo": CORE | DEMO, "sinks": CORE | SINKS, "stores": STORES}
+    assert profiles == {"core": CORE, "demo": CORE | DEMO, "sinks": CORE | SINKS, "stores": STORES, "observe": OBSERVE}
     assert all("full" in one["profiles"] for one in services.values())
 
 
