@@ -123,7 +123,9 @@ def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
         "api": {name: secrets[name] for name in API_SECRETS},
         "minio": {name: secrets[name] for name in ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")},
         "neo4j": {"NEO4J_AUTH": f"neo4j/{secrets['NEO4J_ADMIN_PASSWORD']}"},
-        "alert-watcher": {name: secrets[name] for name in ("POSTGRES_WATCHER_PASSWORD", "GEODE_READER_PASSWORD", "ALERTMANAGER_TOKEN")},
+        "alert-watcher": {
+            name: secrets[name] for name in ("POSTGRES_WATCHER_PASSWORD", "GEODE_READER_PASSWORD", "ALERTMANAGER_TOKEN")
+        },
         "alert-states": {"GEODE_WRITER_PASSWORD": secrets["GEODE_WRITER_PASSWORD"]},
         "rabbitmq": {
             "RABBITMQ_DEFAULT_USER": "tickhouse_admin",

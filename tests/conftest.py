@@ -79,8 +79,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 GROUPS = {
     "pipeline": ("e2e/", "faults/"),
     "sinks": ("integration/sinks/",),
-    "notifications": ("integration/notifications/",),
-    "observe": ("integration/observe/",),
+    "notifications": ("integration/notifications/", "integration/observe/"),
     "geode": ("integration/geode/", "integration/graph/"),
     "api": ("integration/api/",),
     "flow": ("integration/producer/", "integration/exchange/", "integration/dlq/", "integration/reconcile/"),

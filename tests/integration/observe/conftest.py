@@ -36,10 +36,10 @@ class Observed:
         """Return the values of an instant query by one label."""
         return {one["metric"].get(label, ""): float(one["value"][1]) for one in self.query(expression)}
 
-    def notified(self, rule: str) -> list[dict[str, Any]]:
-        """Return the notifications of a rule that the file channel got."""
+    def notified(self, rule: str, about: str = "") -> list[dict[str, Any]]:
+        """Return the notifications of a rule that the file channel got, by part of their subject."""
         lines = b"".join(path.read_bytes() for path in FileChannel(self.settings.home).files()).decode().splitlines()
-        return [one for one in map(json.loads, lines) if one["rule"] == rule]
+        return [one for one in map(json.loads, lines) if one["rule"] == rule and about in one["subject"]]
 
     def awaited(self, probe: Callable[[], Any]) -> Any:
         """Return what a probe returns once it is true."""
