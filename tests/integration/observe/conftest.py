@@ -37,7 +37,7 @@ class Observed:
         return {one["metric"].get(label, ""): float(one["value"][1]) for one in self.query(expression)}
 
     def notified(self, rule: str, about: str = "") -> list[dict[str, Any]]:
-        """Return the notifications of a rule that the file channel got, by part of their subject."""
+        """Return what the file channel got of a rule, by part of the subject."""
         lines = b"".join(path.read_bytes() for path in FileChannel(self.settings.home).files()).decode().splitlines()
         return [one for one in map(json.loads, lines) if one["rule"] == rule and about in one["subject"]]
 

@@ -65,10 +65,13 @@ def test_rules_are_loaded_and_evaluated(observed: Observed) -> None:
 
 
 def test_a_stopped_exporter_is_told_and_so_is_its_return(observed: Observed) -> None:
+    def told() -> list[dict[str, Any]]:
+        return observed.notified("TargetDown", "job=redis")
+
     observed.awaited(lambda: observed.values("up", "job").get("redis") == 1)
 
     supervisor.stop(["redis_exporter"])  # as a program that supervisord has given up
-    (firing,) = observed.awaited(lambda: observed.notified("TargetDown", "job=redis"))
+    (firing,) = observed.awaited(told)
     supervisor.start("redis_exporter")
     first, resolved = observed.awaited(
         lambda: len(found := observed.notified("TargetDown", "job=redis")) == 2 and found

@@ -453,7 +453,7 @@ def test_prometheus_scrapes_the_native_jobs_on_the_native_ports() -> None:
         named = [one["port"] for one in job.get("dns_sd_configs", [])]
         found[job["job_name"]] = (*static, *named)
 
-    # The official images of these have no JMX agent, and lakeFS has metrics where the stand-in has none.
+    # The official images have no JMX agent, and lakeFS has metrics where the stand-in has none.
     native = {job.job: (PORTS[job.port],) for job in JOBS if not job.is_agent}
     assert found == native | {"lakefs": (PORTS["lakefs"],)}
     paths = {job["job_name"]: job["metrics_path"] for job in composed["scrape_configs"] if "metrics_path" in job}
