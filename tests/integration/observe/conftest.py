@@ -15,7 +15,7 @@ from tests.conftest import Stack
 from tests.eventually import eventually
 from tickhouse.notifications.channels.file import FileChannel
 
-SERVICES = ("prometheus", "exporters", "lake_gate", "redis", "notifications")
+SERVICES = ("prometheus", "exporters", "lake_gate", "redis", "notifications", "api")
 PATIENCE_S = 180.0
 
 

@@ -17,7 +17,17 @@ pytestmark = pytest.mark.integration
 
 def test_every_target_is_up(observed: Observed) -> None:
     wanted = {target["labels"]["job"] for target in targets()}
-    assert wanted >= {"kafka", "postgres", "redis", "rabbitmq", "node", "lake_gate", "alert_watcher", "store_metrics"}
+    assert wanted >= {
+        "kafka",
+        "postgres",
+        "redis",
+        "rabbitmq",
+        "node",
+        "lake_gate",
+        "api",
+        "alert_watcher",
+        "store_metrics",
+    }
 
     found = observed.awaited(
         lambda: (up := observed.values("up", "job")) and up.keys() == wanted and min(up.values()) and up
