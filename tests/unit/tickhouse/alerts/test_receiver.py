@@ -18,7 +18,11 @@ TOKEN = "a-token"
 FIRING: dict[str, Any] = {
     "status": "firing",
     "labels": {"alertname": "StoreDown", "severity": "critical", "store": "redis", "job": "store_metrics"},
-    "annotations": {"summary": "redis cannot be read", "description": "Why.", "runbook_url": "docs/runbook/x.md"},
+    "annotations": {
+        "summary": "redis cannot be read",
+        "description": "Why.",
+        "runbook_url": "docs/runbook/store-down.md",
+    },
     "startsAt": "2026-11-30T11:20:46.965Z",
     "endsAt": "0001-01-01T00:00:00Z",
 }
@@ -81,7 +85,7 @@ def test_an_alert_becomes_one_announcement_and_then_one_alert(receiver: AlertRec
     assert key == "StoreDown"
     assert (alert.rule, alert.kind, alert.severity) == ("StoreDown", "metric_alert", "critical")
     assert (alert.subject, alert.summary) == ("store=redis", "redis cannot be read.")
-    assert alert.values["runbook"] == "docs/runbook/x.md"
+    assert alert.values["runbook"] == "docs/runbook/store-down.md"
 
 
 def test_a_repeat_has_the_same_id_and_the_end_has_another() -> None:
