@@ -56,8 +56,11 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def script(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(text)
-    (folder / name).chmod(0o755)
+    # A new file, since a program that is being started cannot be written to.
+    new = folder / f".{name}"
+    new.write_text(text)
+    new.chmod(0o755)
+    new.replace(folder / name)
 
 
 def use_go(folder: Path, does: str) -> None:
