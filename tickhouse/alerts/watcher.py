@@ -28,10 +28,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 from common.clients.avro import AvroDecoder, Undecodable, registry_lookup
 from common.clients.kafka import TopicLog
 from common.errors import ConfigurationError, RejectedRecord, TransientError
+from common.logs import configure_logging, correlated
 from common.market_kind import is_simulated
 from common.settings import Settings, load_settings, ports
 from common.topics import CANDLES
-from producer.json_logging import configure_logging
 from producer.signals import stop_flag
 from tickhouse.alerts.alert import Alert, is_alert, read_message
 from tickhouse.alerts.judge import Judge, Moment
@@ -144,7 +144,8 @@ class Session:
         self._judge.changed.clear()
         for alert in alerts:
             self._metrics.raised.labels(alert.kind).inc()
-            log.info("alert", alert_id=alert.alert_id, rule=alert.rule, summary=alert.summary)
+            with correlated(alert.alert_id, event__id=alert.alert_id):
+                log.info("alert", rule=alert.rule, summary=alert.summary)
         self.publish()
 
     def publish(self) -> None:
@@ -216,7 +217,7 @@ def _reloaded(rules: RuleStore, present: dict[str, Rule]) -> dict[str, Rule]:
 
 def main() -> None:
     """Watch until SIGTERM or SIGINT."""
-    configure_logging()
+    configure_logging("alert_watcher")
     settings, metrics = load_settings(), WatcherMetrics()
     server, thread = start_http_server(ports()["watcher_metrics"], addr=HOST, registry=metrics.registry)
     with stop_flag() as must_stop:
