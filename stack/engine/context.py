@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import jinja2
+import yaml
 
 from common.errors import ConfigurationError
 from common.settings import REPO, Settings, cache_dir, home, is_light, ports
@@ -85,6 +86,7 @@ class ServiceContext:
             "database_address": urlsplit(self.settings.database_url.get_secret_value()).netloc.rpartition("@")[2],
             "env": os.environ.get,
             "sized": _sized,
+            "read_yaml": _read_yaml,
         }
 
     def _secret(self, name: str) -> str:
@@ -115,6 +117,11 @@ class ServiceContext:
     def argv(self, command: tuple[str, ...]) -> list[str]:
         """Return the rendered argument list without arguments that render to nothing."""
         return [*self.prefix, *(item for item in map(self.render, command) if item)]
+
+
+def _read_yaml(path: str) -> Any:
+    """Return the content of a YAML file of the repository."""
+    return yaml.safe_load((REPO / path).read_text())
 
 
 def _sized(normal: str, light: str) -> str:

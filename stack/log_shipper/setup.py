@@ -1,0 +1,39 @@
+"""Hooks of the log shipper: its folders, its prerequisites, readiness."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+
+from common.errors import PrerequisiteMissing
+from stack.engine.context import ServiceContext
+
+RSYSLOG_PID = "rsyslogd.pid"
+
+
+def prepare(context: ServiceContext) -> None:
+    """Make the working folder and the folder of task logs, which rsyslog watches from its start.
+
+    Raises:
+        PrerequisiteMissing: libcurl is missing.
+    """
+    if ctypes.util.find_library("curl") is None:
+        raise PrerequisiteMissing(
+            "rsyslog sends to Elasticsearch with libcurl, and this machine has none.",
+            safe="Nothing else needs it; the logs are in their files.",
+            next_command="apt-get install libcurl4",
+        )
+    (context.data / "work").mkdir(exist_ok=True)
+    (context.home / "airflow" / "logs").mkdir(parents=True, exist_ok=True)
+    (context.data / RSYSLOG_PID).unlink(missing_ok=True)
+
+
+def is_ready(context: ServiceContext) -> bool:
+    """Return whether rsyslog runs: it writes its process id once its configuration is loaded."""
+    path = context.data / RSYSLOG_PID
+    try:
+        pid = int(path.read_text())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return False
+    return True
