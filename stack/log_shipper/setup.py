@@ -8,6 +8,8 @@ import os
 from common.errors import PrerequisiteMissing
 from stack.engine.context import ServiceContext
 
+# Folder below the home with the messages that Elasticsearch refused.
+REFUSED = "refused_logs"
 RSYSLOG_PID = "rsyslogd.pid"
 
 
@@ -24,6 +26,7 @@ def prepare(context: ServiceContext) -> None:
             next_command="apt-get install libcurl4",
         )
     (context.data / "work").mkdir(exist_ok=True)
+    (context.home / REFUSED).mkdir(mode=0o700, exist_ok=True)
     (context.home / "airflow" / "logs").mkdir(parents=True, exist_ok=True)
     (context.data / RSYSLOG_PID).unlink(missing_ok=True)
 

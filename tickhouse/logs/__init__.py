@@ -1,1 +1,1 @@
-"""Logs of all programs: their lines become fields of the Elastic Common Schema, and are searched."""
+"""Logs of all programs: lines become fields of the Elastic Common Schema, and are searched."""

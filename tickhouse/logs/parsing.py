@@ -35,10 +35,19 @@ FIELDS = frozenset(
         *("spark.query", "spark.batch_id"),
     }
 )
-_NUMBERS = ("event.duration", "log.offset", "log.origin.file.line", "process.pid", "airflow.try_number", "spark.batch_id")
+_NUMBERS = (
+    "event.duration",
+    "log.offset",
+    "log.origin.file.line",
+    "process.pid",
+    "airflow.try_number",
+    "spark.batch_id",
+)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # The exception below a message: `java.io.IOException: text`, `psycopg.OperationalError: text`.
-_EXCEPTION = re.compile(r"^(?:Caused by: )?((?:[\w$]+\.)*[\w$]*(?:Error|Exception|Failure|Timeout))(?:: (.*))?$", re.MULTILINE)
+_EXCEPTION = re.compile(
+    r"^(?:Caused by: )?((?:[\w$]+\.)*[\w$]*(?:Error|Exception|Failure|Timeout))(?:: (.*))?$", re.MULTILINE
+)
 _GROUPS = {
     "message": "message",
     "logger": "log.logger",
