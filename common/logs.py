@@ -38,6 +38,7 @@ _AIRFLOW = {
     "airflow.task_id": "AIRFLOW_CTX_TASK_ID",
     "airflow.try_number": "AIRFLOW_CTX_TRY_NUMBER",
 }
+_FORMATTER = ecs_logging.StructlogFormatter()
 _DROPPED = ("_record", "_from_structlog", "color_message")
 
 
@@ -52,7 +53,7 @@ def configure_logging(service: str, level: int = logging.INFO, *, is_command: bo
     """
     chain = _processors(_run_fields(service))
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *chain, ecs_logging.StructlogFormatter()],
+        processors=[structlog.contextvars.merge_contextvars, *chain, _to_json],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -61,7 +62,7 @@ def configure_logging(service: str, level: int = logging.INFO, *, is_command: bo
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.contextvars.merge_contextvars, _logger_of_record],
-            processors=[*chain, ecs_logging.StructlogFormatter()],
+            processors=[*chain, _to_json],
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
@@ -113,6 +114,10 @@ def _processors(run: Mapping[str, Any]) -> list[Processor]:
         return event
 
     return [add_run, _ecs_error, _ecs_names]
+
+
+def _to_json(logger: Any, name: str, event: EventDict) -> str:
+    return _FORMATTER(logger, name, dict(event))
 
 
 def _logger_of_record(_: Any, __: str, event: EventDict) -> EventDict:

@@ -171,14 +171,17 @@ def _with_exception(fields: dict[str, Any]) -> dict[str, Any]:
 
 def of_ecs(document: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the fields of a line of one of our processes; None when it is not one."""
-    if "@timestamp" not in document or "message" not in document:
+    if "message" not in document:
+        return None
+    try:
+        fields: dict[str, Any] = {"@timestamp": _iso(_time(str(document.get("@timestamp")), "iso"))}
+    except (ValueError, OverflowError):
         return None
     labels = document.get("labels")
-    fields: dict[str, Any] = {}
     others = dict(labels) if isinstance(labels, Mapping) else {}
     for name, value in _flat({name: value for name, value in document.items() if name != "labels"}):
         if name in FIELDS:
-            fields[name] = value
+            fields.setdefault(name, value)
         else:
             others[name.replace(".", "_")] = plain(value)
     return {**fields, **({"labels": others} if others else {})}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from common.clients.elasticsearch import connected
+from common.errors import StoreUnavailable
 from common.settings import Settings
 from tests.conftest import Stack
 from tests.eventually import eventually
@@ -42,10 +43,12 @@ class LogHome:
             file.write(text)
 
     def documents(self, query: dict[str, Any], size: int = 100) -> list[dict[str, Any]]:
-        with connected(self.settings, "reader") as client:
-            answer = client.search(
-                index=INDICES, size=size, query=query, sort=[{"@timestamp": "asc"}, {"log.offset": "asc"}]
-            )
+        place = [{"@timestamp": "asc"}, {"log.offset": "asc"}]
+        try:
+            with connected(self.settings, "reader") as client:
+                answer = client.search(index=INDICES, size=size, query=query, sort=place)
+        except StoreUnavailable:  # the shard of a new index has not started yet
+            return []
         return [hit["_source"] for hit in answer["hits"]["hits"]]
 
     def marked(self, marker: str, size: int = 10_000) -> list[dict[str, Any]]:
