@@ -30,6 +30,7 @@ PUBLISHED = {
     "data-docs": ["data_docs"],
     "exchange": ["exchange"],
     "api": ["api"],
+    "kibana": ["kibana"],
     "mongodb": ["mongodb"],
     "elasticsearch": ["elasticsearch"],
     "cassandra": ["cassandra"],
@@ -41,7 +42,7 @@ PUBLISHED = {
     "hdfs-namenode": ["hdfs_namenode", "hdfs_namenode_http"],
     "hdfs-datanode": ["hdfs_datanode", "hdfs_datanode_http"],
 }
-ONE_SHOT = {"provision", "provision-sinks", "provision-stores"}
+ONE_SHOT = {"provision", "provision-sinks", "provision-stores", "provision-logs"}
 CORE = {
     *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision", "data-docs", "api"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
@@ -53,7 +54,8 @@ STORES = {
     *("minio", "hdfs-namenode", "hdfs-datanode", "neo4j", "geode", "influxdb", "provision-stores"),
     *("rabbitmq", "alert-bridge", "notification-worker"),
 }
-NAMES = ("core", "demo", "sinks", "stores")
+OBSERVE = {"elasticsearch", "kibana", "logstash", "filebeat", "provision-logs"}
+NAMES = ("core", "demo", "sinks", "stores", "observe")
 PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+[A-Za-z0-9._-]*")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|FERNET|ACCESS_KEY|SQL_ALCHEMY_CONN")
 
@@ -61,7 +63,7 @@ SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|FERNET|ACCESS_KEY|SQL_ALCHEMY_C
 def test_services_of_each_profile(services: Services) -> None:
     profiles = {name: {key for key, one in services.items() if name in one["profiles"]} for name in NAMES}
 
-    assert profiles == {"core": CORE, "demo": CORE | DEMO, "sinks": CORE | SINKS, "stores": STORES}
+    assert profiles == {"core": CORE, "demo": CORE | DEMO, "sinks": CORE | SINKS, "stores": STORES, "observe": OBSERVE}
     assert all("full" in one["profiles"] for one in services.values())
 
 
