@@ -47,10 +47,14 @@ def own_home(folder: str = "") -> Iterator[Path]:
 
 def _remove(temporary: Path, home: Path) -> None:
     from stack.engine.lifecycle import down
+    from tests.leaks import leaks
 
+    down()
+    leaked = leaks(home)
     down(purge=home.exists() and any(home.iterdir()))
     shutil.rmtree(temporary, ignore_errors=True)
     _owner(temporary).unlink(missing_ok=True)
+    assert leaked == []
 
 
 def _remove_homes_of_killed_sessions() -> None:

@@ -11,9 +11,11 @@ import pytest
 
 from stack.engine import supervisor
 from stack.engine.lifecycle import up
+from stack.engine.secrets import read_secrets
 from stack.log_shipper.setup import REFUSED
 from tests.eventually import eventually
 from tests.integration.logs.conftest import LogHome
+from tests.leaks import SHORTEST
 
 pytestmark = pytest.mark.integration
 
@@ -107,3 +109,12 @@ def test_a_document_that_the_index_refuses_is_kept_with_its_reason(logs: LogHome
 
     assert "too deep" in text
     assert "depth" in text
+
+
+def test_no_secret_is_in_the_index(logs: LogHome) -> None:
+    secrets = read_secrets(logs.home / "secrets.env")
+    eventually(lambda: logs.documents({"term": {"service.name": "elasticsearch"}}), timeout_s=60)
+
+    text = json.dumps(logs.documents({"match_all": {}}, 10_000))
+
+    assert [name for name, value in secrets.items() if len(value) >= SHORTEST and value in text] == []
