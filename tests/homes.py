@@ -42,10 +42,12 @@ def own_home(folder: str = "") -> Iterator[Path]:
         try:
             yield home
         finally:
-            _remove(temporary, home)
+            leaked = _remove(temporary, home)
+    assert leaked == []
 
 
-def _remove(temporary: Path, home: Path) -> None:
+def _remove(temporary: Path, home: Path) -> list[str]:
+    """Stop and remove a home; return where it had written a secret."""
     from stack.engine.lifecycle import down
     from tests.leaks import leaks
 
@@ -54,7 +56,7 @@ def _remove(temporary: Path, home: Path) -> None:
     down(purge=home.exists() and any(home.iterdir()))
     shutil.rmtree(temporary, ignore_errors=True)
     _owner(temporary).unlink(missing_ok=True)
-    assert leaked == []
+    return leaked
 
 
 def _remove_homes_of_killed_sessions() -> None:
