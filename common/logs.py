@@ -43,13 +43,13 @@ _DROPPED = ("_record", "_from_structlog", "color_message")
 
 
 def configure_logging(service: str, level: int = logging.INFO, *, is_command: bool = False) -> None:
-    """Send the messages of structlog and of the standard library to standard error as ECS lines.
+    """Send all messages of this process to standard error as ECS lines.
 
     Args:
         service: `service.name` of every line: the name of the supervised program.
         level: The lowest level that is written.
-        is_command: People read the output, so an uncaught exception keeps its form. In a process
-            without people it becomes a line as well.
+        is_command: People read the output, so only our own messages become lines. In a process
+            without people, those of libraries and uncaught exceptions do as well.
     """
     chain = _processors(_run_fields(service))
     structlog.configure(
@@ -58,6 +58,12 @@ def configure_logging(service: str, level: int = logging.INFO, *, is_command: bo
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    if not is_command:
+        _take_other_messages(chain)
+
+
+def _take_other_messages(chain: list[Processor]) -> None:
+    """Write what libraries log, warnings and uncaught exceptions as ECS lines, too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -65,10 +71,10 @@ def configure_logging(service: str, level: int = logging.INFO, *, is_command: bo
             processors=[*chain, _to_json],
         )
     )
-    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+    # At level INFO, clients log every request.
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
-    if not is_command:
-        sys.excepthook = _log_uncaught
+    sys.excepthook = _log_uncaught
 
 
 @contextmanager

@@ -123,7 +123,8 @@ async def serve(app: web.Application, host: str, port: int, *, access_log: bool)
 def main(arguments: list[str] | None = None) -> int:
     """Run the server and return the exit code."""
     parsed = parse_arguments(arguments)
-    configure_logging("lakefs", logging.getLevelName(parsed.log_level.upper()))
+    configure_logging("lakefs")
+    logging.getLogger("standins").setLevel(parsed.log_level.upper())
     try:
         keys = read_keys()
         host, port = parse_listen(parsed.listen)
