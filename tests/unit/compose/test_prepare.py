@@ -201,7 +201,7 @@ def test_users_of_the_file_realm_are_hashed(tmp_path: Path) -> None:
     users = (tmp_path / "compose" / "elasticsearch" / "users").read_text()
 
     assert [line.split(":")[0] for line in users.splitlines()] == [
-        f"tickhouse_{r}" for r in ("admin", "writer", "reader")
+        f"tickhouse_{r}" for r in ("admin", "writer", "reader", "kibana")
     ]
     assert read_secrets(tmp_path / "secrets.env")["ELASTICSEARCH_WRITER_PASSWORD"] not in users
     assert stat.S_IMODE((tmp_path / "compose").stat().st_mode) == 0o700
