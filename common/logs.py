@@ -83,7 +83,7 @@ def correlated(trace_id: str, **fields: Any) -> Iterator[None]:
 
     Args:
         trace_id: Names one batch, run or event: `lake_trades:42`, or the id of an alert.
-        fields: Further fields; `__` in a name stands for the dot (`spark__query`).
+        fields: Further fields; `__` in a name stands for the dot (`stream__query`).
     """
     dotted = {name.replace("__", "."): value for name, value in fields.items()}
     with structlog.contextvars.bound_contextvars(**{"trace.id": trace_id, **dotted}):

@@ -115,7 +115,7 @@ def streaming_queries(settings: Settings, stop: threading.Event) -> list[StreamQ
     ) -> StreamQuery:
         def run(batch: DataFrame, batch_id: int) -> None:
             records = batch if is_parallel else batch.coalesce(1)
-            with correlated(f"{name}:{batch_id}", spark__query=name, spark__batch_id=batch_id):
+            with correlated(f"{name}:{batch_id}", stream__query=name, stream__batch_id=batch_id):
                 started = time.monotonic()
                 retry_until_up(lambda: work(records, batch_id), query=name, stop=stop)
                 _log_duration(time.monotonic() - started, is_lake=name.startswith("lake_"))

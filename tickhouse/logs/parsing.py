@@ -32,7 +32,7 @@ FIELDS = frozenset(
         *("log.origin.file.name", "log.origin.file.line", "log.origin.function"),
         *("error.type", "error.message", "error.stack_trace", "process.pid", "process.thread.name"),
         *("airflow.dag_id", "airflow.run_id", "airflow.task_id", "airflow.try_number"),
-        *("spark.query", "spark.batch_id"),
+        *("stream.query", "stream.batch_id"),
     }
 )
 _NUMBERS = (
@@ -41,7 +41,7 @@ _NUMBERS = (
     "log.origin.file.line",
     "process.pid",
     "airflow.try_number",
-    "spark.batch_id",
+    "stream.batch_id",
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # The exception below a message: `java.io.IOException: text`, `psycopg.OperationalError: text`.

@@ -20,18 +20,18 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error", "critical")
 
 
-class _Part(BaseModel):
+class _SourcePart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class TimeFormat(_Part):
+class TimeFormat(_SourcePart):
     """How the time of a line is written: `iso`, `epoch` or strptime, and for Logstash."""
 
     python: str
     logstash: str | tuple[str, ...]
 
 
-class LogFormat(_Part):
+class LogFormat(_SourcePart):
     """One format of log lines; `kind` says who parses a line that no pattern describes."""
 
     kind: Literal["pattern", "ecs", "airflow", "plain"] = "pattern"
@@ -51,14 +51,14 @@ class LogFormat(_Part):
         return re.compile(self.pattern.replace("(?<", "(?P<"), re.DOTALL)
 
 
-class LogFiles(_Part):
+class LogFiles(_SourcePart):
     """Further log files: paths below the home, with wildcards."""
 
     paths: tuple[str, ...]
     formats: tuple[str, ...]
 
 
-class LogSources(_Part):
+class LogSources(_SourcePart):
     """The content of the file."""
 
     levels: dict[LogLevel, tuple[str, ...]]

@@ -27,7 +27,7 @@ import structlog
 from common.logs import configure_logging, correlated
 configure_logging("spark-stream")
 log = structlog.get_logger()
-with correlated("lake_trades:7", spark__query="lake_trades", spark__batch_id=7):
+with correlated("lake_trades:7", stream__query="lake_trades", stream__batch_id=7):
     log.info("batch", **{"event.duration": 2_000_000_000})
     log.warning("dead_letters", table="trades", records=3)
 log.error("notification_dead", channel="file", reason="refused")

@@ -24,7 +24,7 @@ import structlog
 from common.logs import configure_logging, correlated
 configure_logging("producer")
 log = structlog.get_logger()
-with correlated("lake_trades:42", spark__query="lake_trades", spark__batch_id=42):
+with correlated("lake_trades:42", stream__query="lake_trades", stream__batch_id=42):
     log.info("ours", rows=7, **{"event.duration": 1500, "never.declared": "kept"})
 raise RuntimeError("ours failed: postgresql://tickhouse:hunter2@127.0.0.1/market")
 """
@@ -37,7 +37,7 @@ def test_a_line_of_our_process_arrives_with_its_fields(logs: LogHome) -> None:
     (message,) = logs.wait_for("ours", 1)
 
     assert message["trace.id"] == "lake_trades:42"
-    assert (message["spark.query"], message["spark.batch_id"], message["event.duration"]) == ("lake_trades", 42, 1500)
+    assert (message["stream.query"], message["stream.batch_id"], message["event.duration"]) == ("lake_trades", 42, 1500)
     assert message["labels"] == {"rows": 7, "never_declared": "kept"}
     (uncaught,) = eventually(lambda: logs.documents({"term": {"event.action": "uncaught"}}))
     assert (uncaught["log.level"], uncaught["error.type"]) == ("critical", "RuntimeError")

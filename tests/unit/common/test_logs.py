@@ -40,7 +40,7 @@ def test_a_message_has_the_fields_of_its_service() -> None:
 def test_messages_of_a_batch_share_its_id_and_the_run_has_another() -> None:
     inside = "log.info('a')\n logging.getLogger('lib').warning('b')"
 
-    first, second, after = lines_of(f"with correlated('lake:4', spark__batch_id=4):\n {inside}\nlog.info('c')")
+    first, second, after = lines_of(f"with correlated('lake:4', stream__batch_id=4):\n {inside}\nlog.info('c')")
 
     assert first["trace"] == second["trace"] == {"id": "lake:4"}
     assert second["log"]["logger"] == "lib"

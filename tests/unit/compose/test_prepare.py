@@ -74,6 +74,9 @@ def test_each_image_gets_its_own_secrets_and_no_others() -> None:
     assert found == {
         "postgres": {"POSTGRES_SUPERUSER_PASSWORD"},
         "registry": set(),
+        "kibana": set(),
+        "logstash": {"ELASTICSEARCH_WRITER_PASSWORD"},
+        "provision-logs": {"ELASTICSEARCH_ADMIN_PASSWORD"},
         "redis": {"REDIS_PASSWORD", "REDIS_API_PASSWORD"},
         "lakefs": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
         "lake-gate": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
