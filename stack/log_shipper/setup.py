@@ -1,11 +1,9 @@
-"""Hooks of the log shipper: its folders, its prerequisites, readiness."""
+"""Hooks of the log shipper: its folders, readiness."""
 
 from __future__ import annotations
 
-import ctypes.util
 import os
 
-from common.errors import PrerequisiteMissing
 from stack.engine.context import ServiceContext
 
 # Folder below the home with the messages that Elasticsearch refused.
@@ -14,17 +12,7 @@ RSYSLOG_PID = "rsyslogd.pid"
 
 
 def prepare(context: ServiceContext) -> None:
-    """Make the working folder and the folder of task logs, which rsyslog watches from its start.
-
-    Raises:
-        PrerequisiteMissing: libcurl is missing.
-    """
-    if ctypes.util.find_library("curl") is None:
-        raise PrerequisiteMissing(
-            "rsyslog sends to Elasticsearch with libcurl, and this machine has none.",
-            safe="Nothing else needs it; the logs are in their files.",
-            next_command="apt-get install libcurl4",
-        )
+    """Make the working folder and the folder of task logs, which rsyslog watches from its start."""
     (context.data / "work").mkdir(exist_ok=True)
     (context.home / REFUSED).mkdir(mode=0o700, exist_ok=True)
     (context.home / "airflow" / "logs").mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from stack.engine.lifecycle import catalog
 from tickhouse.logs.file_search import search_files
 from tickhouse.logs.parsing import FIELDS, LogDocument, parse_message
 from tickhouse.logs.query import LogQuery
-from tickhouse.logs.rsyslog_parser import answers
+from tickhouse.logs.rsyslog_sender import NotStored, answers, is_temporary
 from tickhouse.logs.sources import LEVELS, log_sources
 
 SAMPLES: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "samples.yaml").read_text())
@@ -134,16 +134,38 @@ def test_a_secret_is_masked(text: str, secret: str) -> None:
     assert secret not in json.dumps(parse(text).fields)
 
 
-def test_every_message_of_rsyslog_gets_one_answer() -> None:
+def rsyslog_lines() -> list[bytes]:
     metadata = {"filename": "/h/logs/kafka.log", "fileoffset": "7"}
     good = {"rawmsg": "x", "timegenerated": "2026-11-30T10:42:49.029840+00:00", "$!": {"metadata": metadata}}
-    lines = [json.dumps(good).encode(), b"no json \xff", b"[]", b'{"$!": 1}']
+    return [b"BEGIN\n", json.dumps(good).encode(), b"no json \xff", b"[]", b'{"$!": 1}', b"COMMIT\n"]
 
-    found = [json.loads(one)["$!"] for one in answers(log_sources(), Path("/h"), lines)]
 
-    assert len(found) == len(lines)
-    assert all(one["id"] and one["day"] and json.loads(one["document"]) for one in found)
-    assert json.loads(found[0]["document"])["log.file.path"] == "logs/kafka.log"
+def test_a_batch_is_confirmed_when_it_is_stored() -> None:
+    stored: list[list[LogDocument]] = []
+    pauses: list[float] = []
+
+    found = list(answers(log_sources(), Path("/h"), rsyslog_lines(), stored.append, pauses.append))
+
+    assert found == ["OK", "OK", *["DEFER_COMMIT"] * 4, "OK"]
+    assert [one.fields["log.file.path"] for one in stored[0]][:1] == ["logs/kafka.log"]
+    assert all(one.id and one.fields["message"] for one in stored[0])
+
+
+def test_a_batch_that_is_not_stored_is_not_confirmed() -> None:
+    pauses: list[float] = []
+
+    def fail(_: list[LogDocument]) -> None:
+        raise NotStored("down\nand out")
+
+    found = list(answers(log_sources(), Path("/h"), rsyslog_lines() * 2, fail, pauses.append))
+
+    assert found[-1] == "Error: down and out"
+    assert pauses == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(("status", "expected"), [(400, False), (429, True), (503, True)])
+def test_only_a_document_that_cannot_be_stored_later_is_refused(status: int, expected: bool) -> None:
+    assert is_temporary(status) == expected
 
 
 def test_files_are_searched_within_the_time_asked_for(tmp_path: Path) -> None:
