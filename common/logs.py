@@ -55,16 +55,24 @@ def configure_logging(service: str, level: int = logging.INFO, *, is_command: bo
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *chain, _to_json],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
     if not is_command:
         _take_other_messages(chain)
 
 
+class _StandardErrorHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in stubs only
+    """Writes to what standard error is at the time of the message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def _take_other_messages(chain: list[Processor]) -> None:
     """Write what libraries log, warnings and uncaught exceptions as ECS lines, too."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardErrorHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.contextvars.merge_contextvars, _logger_of_record],

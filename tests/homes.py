@@ -43,7 +43,8 @@ def own_home(folder: str = "") -> Iterator[Path]:
             yield home
         finally:
             leaked = _remove(temporary, home)
-    assert leaked == []
+    if leaked:
+        raise AssertionError("; ".join(leaked))
 
 
 def _remove(temporary: Path, home: Path) -> list[str]:

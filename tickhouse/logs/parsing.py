@@ -230,7 +230,9 @@ def _of_spark(sources: LogSources, event: str) -> dict[str, Any]:
     if document is not None:
         return of_ecs(document) or {}
     found = _by_pattern(sources, sources.formats["log4j"], event)
-    return {**found, "service.name": "spark", "event.dataset": "spark.log"} if found else {}
+    if found is not None:
+        return {**found, "service.name": "spark", "event.dataset": "spark.log"}
+    return _by_pattern(sources, sources.formats["librdkafka"], event) or {}
 
 
 def _time(text: str, how: str) -> datetime:
