@@ -116,8 +116,17 @@ def parse_message(sources: LogSources, path: str, text: str, offset: int, receiv
         "log.file.path": path,
         "log.offset": offset,
     }
-    place = "" if has_time else str(offset)
-    return LogDocument(hashlib.sha1(f"{path}\0{place}\0{text}".encode()).hexdigest(), _masked(fields))  # noqa: S324
+    return LogDocument(_id(path, cleaned, "" if has_time else str(offset)), _masked(fields))
+
+
+def _id(path: str, text: str, place: str) -> str:
+    """Return a hash of file and text; of a line of ours inside a line of Airflow, of that line.
+
+    Airflow writes the line of a Spark driver into the log of the task and into its own.
+    """
+    inner = _json_object(text) if '"event":"{\\"@timestamp' in text else None
+    known = f"{path}\0{place}\0{text}" if inner is None else str(inner.get("event"))
+    return hashlib.sha1(known.encode()).hexdigest()  # noqa: S324 - an id, no protection
 
 
 def _parsed(sources: LogSources, log_format: LogFormat, text: str) -> dict[str, Any] | None:

@@ -116,6 +116,13 @@ def test_a_repeated_message_has_the_same_id_wherever_it_is_read_again() -> None:
     assert parse(line).id != parse(line, "logs/connect.log").id
 
 
+def test_a_line_of_the_driver_is_one_message_in_both_logs_of_airflow() -> None:
+    sample = SAMPLES["spark-stream"]
+    of_scheduler = json.dumps({**json.loads(sample["text"]), "ti_id": None}, separators=(",", ":"))
+
+    assert parse(sample["text"], sample["path"]).id == parse(of_scheduler, "logs/airflow-scheduler.log").id
+
+
 def test_a_message_without_a_time_is_known_by_its_place() -> None:
     assert parse("READY", offset=0).id != parse("READY", offset=6).id
     assert parse("READY").fields["@timestamp"].startswith("2026-11-30T12:00:00")
