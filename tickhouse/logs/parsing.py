@@ -43,6 +43,8 @@ _NUMBERS = (
     "airflow.try_number",
     "stream.batch_id",
 )
+# supervisord renames a full log; its messages stay those of the log.
+_ROTATED = re.compile(r"\.log\.\d+$")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # The exception below a message: `java.io.IOException: text`, `psycopg.OperationalError: text`.
 _EXCEPTION = re.compile(
@@ -102,6 +104,7 @@ def parse_message(sources: LogSources, path: str, text: str, offset: int, receiv
     only for a message without a time: two messages of a file with the same time and the same text
     are one document.
     """
+    path = _ROTATED.sub(".log", path)
     program, formats = sources.source_of(path)
     cleaned = _ANSI.sub("", text).strip("\r\n")
     found = next((fields for one in formats if (fields := _parsed(sources, one, cleaned)) is not None), None)
