@@ -9,6 +9,7 @@ import uvicorn
 
 from api.app import guarded, make_app
 from api.live_hub import LiveHub
+from common.logs import configure_logging
 from common.settings import load_settings
 
 # A request that is open when the process must stop gets this long.
@@ -36,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m api", description="Serve the read API and the live page.")
     parser.add_argument("--listen", metavar="HOST:PORT", required=True)
     host, _, port = parser.parse_args().listen.rpartition(":")
+    configure_logging("api")
     settings = load_settings()
     app = make_app(settings)
     config = uvicorn.Config(
@@ -46,6 +48,7 @@ def main() -> None:
         # A client that asks every few seconds keeps its connection.
         timeout_keep_alive=60,
         log_level="warning",
+        log_config=None,  # its messages go where all others go
         server_header=False,
         timeout_graceful_shutdown=STOP_S,
     )

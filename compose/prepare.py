@@ -90,7 +90,8 @@ def write_all(home: Path, *, has_sinks: bool = False, has_stores: bool = False, 
     _write(folder / "sinks.env", sink_addresses(known) if has_sinks else {})
     _write(folder / "stores.env", store_addresses(lake_store) if has_stores or lake_store != "local" else {})
     realm = runpy.run_path(str(REPO / "stack" / "elasticsearch" / "realm.py"))
-    users = {role: known[f"ELASTICSEARCH_{role.upper()}_PASSWORD"] for role in realm["FILE_ROLES"]}
+    users = {role: known[f"ELASTICSEARCH_{role.upper()}_PASSWORD"] for role in realm["FILE_ROLES"] if role != "kibana"}
+    users["kibana"] = _derived(known, "kibana")
     for name, text in realm["user_files"](users).items():
         _mount(folder / "elasticsearch" / name, text)
     _mount(folder / "connect" / "sinks.properties", "".join(f"{k}={v}\n" for k, v in connector_secrets(known).items()))
@@ -137,6 +138,17 @@ def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
             name: secrets[name]
             for name in ("RABBITMQ_WORKER_PASSWORD", "POSTGRES_NOTIFIER_PASSWORD", "NOTIFY_WEBHOOK_SECRET")
         },
+        # The server of Kibana; people log in as tickhouse_admin or tickhouse_reader.
+        "kibana": {
+            "ELASTICSEARCH_USERNAME": "tickhouse_kibana",
+            "ELASTICSEARCH_PASSWORD": _derived(secrets, "kibana"),
+            "XPACK_ENCRYPTEDSAVEDOBJECTS_ENCRYPTIONKEY": _derived(secrets, "kibana objects"),
+        },
+        "logstash": {
+            "ELASTICSEARCH_USERNAME": "tickhouse_writer",
+            "ELASTICSEARCH_PASSWORD": secrets["ELASTICSEARCH_WRITER_PASSWORD"],
+        },
+        "provision-logs": {"ELASTICSEARCH_ADMIN_PASSWORD": secrets["ELASTICSEARCH_ADMIN_PASSWORD"]},
         "provision-stores": {name: secrets[name] for name in STORE_SECRETS},
         "store-metrics": {name: secrets[name] for name in METRICS_SECRETS},
         "postgres-exporter": {"DATA_SOURCE_NAME": f"postgresql://{reader}@postgres:21030/tickhouse?sslmode=disable"},

@@ -16,11 +16,11 @@ import typer
 import uvloop
 
 from common.errors import ConfigurationError, TickhouseError
+from common.logs import configure_logging
 from common.settings import Settings, load_settings, ports
 from common.symbols import check_given_symbol
 from producer.events import TICK_STREAMS, TRADE_STREAMS, check_market
 from producer.exchange.rest import RestClient
-from producer.json_logging import configure_logging
 from producer.live import SYMBOLS_EVERY_S, Live, LiveOptions
 from producer.market_check import claim_market
 from producer.metrics import LabelledGauge, ProducerCollector, serve_metrics
@@ -70,7 +70,7 @@ def live(
     ] = EVERY_S,
 ) -> None:
     """Take live streams until SIGTERM or SIGINT; then flush, save the ledger and exit 0."""
-    configure_logging()
+    configure_logging("producer")
     settings = load_settings()
     options = LiveOptions(
         streams=_streams(streams),
@@ -180,5 +180,5 @@ if __name__ == "__main__":
     try:
         app()
     except TickhouseError as error:
-        log.error("fatal", error=type(error).__name__, detail=str(error))
+        log.error("fatal", exc_info=error)
         sys.exit(error.exit_code)

@@ -82,6 +82,7 @@ GROUPS = {
     "notifications": ("integration/notifications/", "integration/observe/"),
     "geode": ("integration/geode/", "integration/graph/"),
     "api": ("integration/api/",),
+    "logs": ("integration/logs/",),
     "flow": ("integration/producer/", "integration/exchange/", "integration/dlq/", "integration/reconcile/"),
     "removal": ("integration/removal/",),
     "page": ("integration/page/",),  # a browser

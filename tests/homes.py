@@ -42,15 +42,22 @@ def own_home(folder: str = "") -> Iterator[Path]:
         try:
             yield home
         finally:
-            _remove(temporary, home)
+            leaked = _remove(temporary, home)
+    if leaked:
+        raise AssertionError("; ".join(leaked))
 
 
-def _remove(temporary: Path, home: Path) -> None:
+def _remove(temporary: Path, home: Path) -> list[str]:
+    """Stop and remove a home; return where it had written a secret."""
     from stack.engine.lifecycle import down
+    from tests.leaks import leaks
 
+    down()
+    leaked = leaks(home)
     down(purge=home.exists() and any(home.iterdir()))
     shutil.rmtree(temporary, ignore_errors=True)
     _owner(temporary).unlink(missing_ok=True)
+    return leaked
 
 
 def _remove_homes_of_killed_sessions() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -30,6 +31,7 @@ from pyspark.sql import functions as F
 from common.clients.lake_manifests import report_problems
 from common.days import ONE_DAY, Days, day_of, midnight
 from common.errors import ConfigurationError, TickhouseError
+from common.logs import configure_logging
 from common.settings import load_settings
 from spark.batch import candles, gold
 from spark.batch.bronze import BronzeFiles, bronze_of
@@ -203,14 +205,19 @@ def parse(arguments: Sequence[str]) -> tuple[str, Days]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the application; return the exit code."""
+    configure_logging("spark-batch")
+    started = time.monotonic()
     try:
         ref, days = parse(sys.argv[1:] if arguments is None else arguments)
         spark = SparkSession.builder.appName("tickhouse-batch").getOrCreate()
         counts = Batch(spark, LakeFiles.of(load_settings(), ref)).run(days)
-        log.info("built", ref=ref, first=str(days.first), last=str(days.last), rows=counts)
+        took_ns = int((time.monotonic() - started) * 1e9)
+        log.info(
+            "built", ref=ref, first=str(days.first), last=str(days.last), rows=counts, **{"event.duration": took_ns}
+        )
         spark.stop()
     except TickhouseError as error:
-        log.error("failed", error=str(error))
+        log.error("failed", exc_info=error)
         return error.exit_code
     return 0
 

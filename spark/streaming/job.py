@@ -35,6 +35,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from common.errors import ServiceNotReady, TickhouseError, TransientError
+from common.logs import configure_logging
 from common.settings import Settings, load_settings
 from spark.checkpoints.bronze_offsets import bronze_offsets_reader
 from spark.checkpoints.driver_lease import Lease, jvm_lock, stream_folder
@@ -283,6 +284,7 @@ def progress_of(running: RunningQuery) -> dict[str, Any]:
 
 def main() -> int:
     """Run the application; return the exit code."""
+    configure_logging("spark-stream")
     settings = load_settings()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -298,7 +300,7 @@ def main() -> int:
         Application(spark, settings, stop).run()
         spark.stop()
     except TickhouseError as error:
-        log.error("failed", error=str(error))
+        log.error("failed", exc_info=error)
         return error.exit_code
     return 0
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from pyspark.sql import DataFrame
 
 from common.clients.avro import AvroDecoder, registry_lookup
 from common.clients.geode import Geode
+from common.logs import correlated
 from common.settings import Settings
 from common.topics import CANDLES, ENRICHED_TRADES, SERIES_DEAD_LETTERS, TICKS, TRADES
 from schemas.loading import canonical_text, load, strip_logical_types
@@ -44,6 +46,9 @@ from spark.streaming.statistics_sink import StatisticsStore, newest_bars
 from spark.streaming.store_retry import retry_until_up
 
 log = structlog.get_logger("spark.streaming.queries")
+
+# A batch of the lake, the largest one, takes 1 to 5 s.
+SLOW_BATCH_S = 10.0
 
 BatchWork = Callable[[DataFrame, int], None]
 
@@ -110,7 +115,10 @@ def streaming_queries(settings: Settings, stop: threading.Event) -> list[StreamQ
     ) -> StreamQuery:
         def run(batch: DataFrame, batch_id: int) -> None:
             records = batch if is_parallel else batch.coalesce(1)
-            retry_until_up(lambda: work(records, batch_id), query=name, stop=stop)
+            with correlated(f"{name}:{batch_id}", stream__query=name, stream__batch_id=batch_id):
+                started = time.monotonic()
+                retry_until_up(lambda: work(records, batch_id), query=name, stop=stop)
+                _log_duration(time.monotonic() - started, is_lake=name.startswith("lake_"))
 
         return StreamQuery(name, topic, every, most_records, is_parallel, run)
 
@@ -123,6 +131,18 @@ def streaming_queries(settings: Settings, stop: threading.Event) -> list[StreamQ
         query("statistics", CANDLES, "1 second", 50_000, statistics(settings)),
         query("series", TRADES, "500 milliseconds", 100_000, series(settings)),
     ]
+
+
+def _log_duration(seconds: float, *, is_lake: bool) -> None:
+    """Log how long a batch took: each batch of the lake, of the other queries the slow ones.
+
+    The other queries have up to three batches per second, and their batches are small.
+    """
+    took = {"event.duration": int(seconds * 1e9)}
+    if seconds > SLOW_BATCH_S:
+        log.warning("slow_batch", **took)
+    elif is_lake:
+        log.info("batch", **took)
 
 
 class TradeReaders:
@@ -283,6 +303,8 @@ def lake(settings: Settings, table: str) -> BatchWork:
         written = write_batch(decoded, batch_id, of_topic)
         if written.bad_rows and not is_trade:
             send(dead_letters(decoded), settings.kafka_bootstrap_servers)
+        if written.bad_rows:
+            log.warning("dead_letters", table=table, records=written.bad_rows)
         log.info("lake_batch", table=table, batch=batch_id, rows=written.rows, bad_rows=written.bad_rows)
 
     return work

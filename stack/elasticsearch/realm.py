@@ -7,8 +7,13 @@ import hashlib
 import os
 from collections.abc import Mapping
 
-# Role in our settings to role in the file realm.
-FILE_ROLES = {"admin": "superuser", "writer": "tickhouse_writer", "reader": "tickhouse_reader"}
+# Role in our settings to role in the file realm. `kibana` is used by Docker Compose only.
+FILE_ROLES = {
+    "admin": "superuser",
+    "writer": "tickhouse_writer",
+    "reader": "tickhouse_reader",
+    "kibana": "kibana_system",
+}
 
 # A password has 128 random bits, so more rounds would add no security and cost time at the first
 # request.

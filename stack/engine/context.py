@@ -87,6 +87,7 @@ class ServiceContext:
             "env": os.environ.get,
             "sized": _sized,
             "retention": declared_retention(),
+            "read_yaml": _read_yaml,
         }
 
     def _secret(self, name: str) -> str:
@@ -124,6 +125,11 @@ def declared_retention() -> dict[str, Any]:
     """Return the content of `stack/retention.yaml`, for servers that remove old data themselves."""
     document: dict[str, Any] = yaml.safe_load((REPO / "stack" / "retention.yaml").read_text())
     return document
+
+
+def _read_yaml(path: str) -> Any:
+    """Return the content of a YAML file of the repository."""
+    return yaml.safe_load((REPO / path).read_text())
 
 
 def _sized(normal: str, light: str) -> str:

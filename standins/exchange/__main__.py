@@ -8,10 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
+import structlog
 import uvloop
 from aiohttp import web
 
 from common.errors import ConfigurationError, ServiceNotReady, TickhouseError
+from common.logs import configure_logging
 from common.market_kind import refuse_other
 from common.settings import home
 from standins.exchange.config import DEMO, ExchangeConfig, load_config
@@ -20,10 +22,13 @@ from standins.exchange.recorded_market import RecordedSource
 from standins.exchange.server import ExchangeServer
 from standins.exchange.synthetic_market import SyntheticMarket
 
+log = structlog.get_logger("standins.exchange")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code."""
     options = _parser().parse_args(arguments)
+    configure_logging("exchange")
     try:
         host, port = _address(options.listen)
         config = load_config(DEMO if options.demo else options.config)
@@ -31,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
             refuse_other(home(), "simulated")
         asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_serve(host, port, config))
     except TickhouseError as error:
-        sys.stderr.write(f"{error}\n")
+        log.error("fatal", exc_info=error)
         return error.exit_code
     return 0
 

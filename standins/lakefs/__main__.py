@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from common.errors import ConfigurationError, TickhouseError
+from common.logs import configure_logging
 from standins.lakefs.app import make_app
 from standins.lakefs.blocks import BlockStore, LocalBlocks
 from standins.lakefs.service import KeyPair, LakeFsStandIn
@@ -122,7 +123,8 @@ async def serve(app: web.Application, host: str, port: int, *, access_log: bool)
 def main(arguments: list[str] | None = None) -> int:
     """Run the server and return the exit code."""
     parsed = parse_arguments(arguments)
-    logging.basicConfig(level=parsed.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logging("lakefs")
+    logging.getLogger("standins").setLevel(parsed.log_level.upper())
     try:
         keys = read_keys()
         host, port = parse_listen(parsed.listen)
@@ -134,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
             service.collector.start(min(every_s, FIRST_COLLECTION_S), every_s)
         asyncio.run(serve(make_app(service), host, port, access_log=parsed.access_log))
     except TickhouseError as error:
-        sys.stderr.write(f"error: {error}\n")
+        logging.getLogger("standins.lakefs").error("%s", error, exc_info=error)
         return error.exit_code
     return 0
 

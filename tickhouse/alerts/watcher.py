@@ -31,10 +31,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from common.clients.avro import AvroDecoder, Undecodable, registry_lookup
 from common.clients.kafka import TopicLog
 from common.errors import ConfigurationError, RejectedRecord, TransientError
+from common.logs import configure_logging, correlated
 from common.market_kind import is_simulated
 from common.settings import Settings, load_settings, ports
 from common.topics import CANDLES
-from producer.json_logging import configure_logging
 from producer.signals import stop_flag
 from tickhouse.alerts.alert import Alert, is_alert, read_message
 from tickhouse.alerts.judge import Judge, Moment
@@ -147,7 +147,8 @@ class Session:
         self._judge.changed.clear()
         for alert in alerts:
             self._metrics.raised.labels(alert.kind).inc()
-            log.info("alert", alert_id=alert.alert_id, rule=alert.rule, summary=alert.summary)
+            with correlated(alert.alert_id, event__id=alert.alert_id):
+                log.info("alert", rule=alert.rule, summary=alert.summary)
         self.publish()
 
     def publish(self) -> None:
@@ -219,7 +220,7 @@ def _reloaded(rules: RuleStore, present: dict[str, Rule]) -> dict[str, Rule]:
 
 def main() -> None:
     """Watch until SIGTERM or SIGINT."""
-    configure_logging()
+    configure_logging("alert_watcher")
     settings, metrics, port = load_settings(), WatcherMetrics(), ports()["watcher_metrics"]
     topic = AlertTopic(settings.kafka_bootstrap_servers)
     receiver = AlertReceiver(topic, settings.alertmanager_token.get_secret_value(), metrics.registry)

@@ -30,14 +30,14 @@ def backfill(
 ) -> None:
     """Fetch past aggregate trades by REST; trades that Kafka already has are not fetched again."""
     from common.errors import ConfigurationError
+    from common.logs import configure_logging
     from common.settings import load_settings
-    from producer.json_logging import configure_logging
     from tickhouse.cli.output import print_json
     from tickhouse.cli.render.ingest import backfill_bar, show_backfill, waiting_for_stores
     from tickhouse.ingest import backfill as ingest
     from tickhouse.ingest.visibility import wait_for_stores
 
-    configure_logging()
+    configure_logging("backfill", is_command=True)
     if (from_id is None) == (from_ is None) or (to_id is not None and to is not None):
         raise ConfigurationError("Expected --from-id or --from, and at most one of --to-id and --to.")
     settings = load_settings()

@@ -27,14 +27,14 @@ def replay(
     json: JsonOption = False,
 ) -> None:
     """Replay recorded files, each id once; a repeated run continues where the last one ended."""
+    from common.logs import configure_logging
     from common.settings import load_settings
-    from producer.json_logging import configure_logging
     from tickhouse.cli.output import print_json
     from tickhouse.cli.render.ingest import replay_bars, show_replay, waiting_for_stores
     from tickhouse.ingest import replay as ingest
     from tickhouse.ingest.visibility import wait_for_stores
 
-    configure_logging()
+    configure_logging("replay", is_command=True)
     settings = load_settings()
     options = ingest.ReplayOptions(market, symbol, sample_s, is_forced=again)
     with replay_bars() as progress:

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from common.clients.lakefs import lake_errors, repository
 from common.errors import TickhouseError
+from common.logs import configure_logging, correlated
 from common.settings import Settings, load_settings
 from tickhouse.lake import audit_verdict
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tickhouse.lake.merge_gate", description="Refuse unaudited merges.")
     parser.add_argument("--listen", metavar="HOST:PORT", required=True)
     host, _, port = parser.parse_args().listen.rpartition(":")
+    configure_logging("lake_gate")
     web.run_app(make_app(load_settings()), host=host, port=int(port), print=None, access_log=None)
 
 
@@ -71,7 +73,8 @@ async def _publish(request: web.Request) -> web.Response:
         return web.Response(status=400, text=f"expected lakeFS's event as JSON: {error}\n")
     reason = await asyncio.to_thread(refusal_reason, request.app[SETTINGS], event)
     fields = {key: event.get(key) for key in ("event_type", "branch_id", "merge_source", "source_ref")}
-    log.info("refused" if reason else "passed", reason=reason, **fields)
+    with correlated(f"commit:{event.get('source_ref')}"):
+        log.info("merge_refused" if reason else "merge_passed", reason=reason, **fields)
     request.app[METRICS].merges.labels("refused" if reason else "passed").inc()
     return web.Response(status=403, text=f"refused: {reason}\n") if reason else web.Response(text="passed\n")
 

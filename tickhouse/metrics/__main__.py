@@ -20,8 +20,8 @@ from prometheus_client.core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from common.logs import configure_logging
 from common.settings import load_settings
-from producer.json_logging import configure_logging
 from tickhouse.metrics.figures import families
 from tickhouse.metrics.readers import StoreReaders
 from tickhouse.metrics.sources import local_sources, store_sources
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tickhouse.metrics", description="Serve metrics of the stores.")
     parser.add_argument("--listen", metavar="HOST:PORT", required=True)
     host, _, port = parser.parse_args().listen.rpartition(":")
-    configure_logging()
+    configure_logging("store_metrics")
     readers = StoreReaders(partial(store_sources, load_settings()), local_sources())
     web.run_app(make_app(readers), host=host, port=int(port), print=None, access_log=None)
 

@@ -29,9 +29,9 @@ from prometheus_client import Counter as MetricCounter
 
 from common.clients.rabbitmq import NOTIFICATIONS, connected
 from common.errors import RejectedRecord, StoreUnavailable
+from common.logs import configure_logging
 from common.settings import Settings, load_settings, ports
 from common.topics import ALERTS
-from producer.json_logging import configure_logging
 from tickhouse.alerts.alert import read_message
 from tickhouse.notifications.channels import enabled_names
 from tickhouse.notifications.notification import Fate, fate
@@ -191,7 +191,7 @@ def _commit(consumer: Consumer, messages: Sequence[Message]) -> None:
 
 def main() -> None:
     """Carry alerts until SIGTERM or SIGINT."""
-    configure_logging()
+    configure_logging("alert_bridge")
     settings, metrics = load_settings(), BridgeMetrics()
     server, thread = start_http_server(ports()["bridge_metrics"], addr=settings.metrics_host, registry=metrics.registry)
     asyncio.run(run_sessions(lambda stop: run_session(settings, metrics, stop)))

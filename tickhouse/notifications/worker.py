@@ -31,8 +31,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_
 
 from common.clients.rabbitmq import DEAD, DELAYS, RETRY, channel_queue, connected
 from common.errors import RejectedRecord, StoreUnavailable, TerminalError, TransientError
+from common.logs import configure_logging, correlated
 from common.settings import Settings, load_settings, ports
-from producer.json_logging import configure_logging
 from tickhouse.notifications import deliveries
 from tickhouse.notifications.channels import Channel, enabled_channels
 from tickhouse.notifications.deliveries import Claim, Deliveries
@@ -114,8 +114,9 @@ class ChannelWorker:
         except RejectedRecord as error:
             await self._bury(message, error.reason, error.detail)
             return "refused"
-        async with self._rows.claimed(notification.alert_id, self._name) as claim:
-            return await self._try(message, notification, claim)
+        with correlated(notification.alert_id, event__id=notification.alert_id):
+            async with self._rows.claimed(notification.alert_id, self._name) as claim:
+                return await self._try(message, notification, claim)
 
     async def _try(self, message: AbstractIncomingMessage, notification: Notification, claim: Claim) -> str:
         if claim.state == "busy":
@@ -139,7 +140,7 @@ class ChannelWorker:
     ) -> str:
         tries = _tries(message.headers) + 1
         delay = delay_after(tries)
-        log.warning("failed", channel=self._name, alert_id=notification.alert_id, error=error.message, delay=delay)
+        log.warning("delivery_failed", channel=self._name, error=error.message, delay=delay)
         if delay is None:
             await self._bury(message, "tries_exhausted", error.message)
             await self._rows.end(notification.alert_id, self._name, "dead", error.message)
@@ -152,7 +153,7 @@ class ChannelWorker:
         await self._publish(RETRY, message, {"delay": delay, TRIES: tries})
 
     async def _bury(self, message: AbstractIncomingMessage, reason: str, detail: str) -> None:
-        log.error("dead", channel=self._name, message_id=message.message_id, reason=reason, detail=detail)
+        log.error("notification_dead", channel=self._name, message_id=message.message_id, reason=reason, detail=detail)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         headers = {REASON: reason, DETAIL: detail[:500], CHANNEL: self._name, DIED_AT: now}
         await self._publish(DEAD, message, headers | {TRIES: _tries(message.headers)})
@@ -228,7 +229,7 @@ async def _consume(connection: AbstractConnection, worker: ChannelWorker, queue_
 
 def main() -> None:
     """Work until SIGTERM or SIGINT."""
-    configure_logging()
+    configure_logging("notification_worker")
     settings, metrics = load_settings(), WorkerMetrics()
     server, thread = start_http_server(
         ports()["notifier_metrics"], addr=settings.metrics_host, registry=metrics.registry

@@ -35,7 +35,7 @@ class CandlesKept(KeptDays):
 
 
 class IndicesKept(KeptDays):
-    """Indices of Elasticsearch, for each kind (trades, ticks)."""
+    """Indices of Elasticsearch, for each kind (trades, ticks, logs)."""
 
     most_indices: int = Field(ge=2)
 
@@ -84,6 +84,7 @@ class RetentionDeclaration(_DeclarationModel):
     airflow: KeptDays
     data_docs: KeptDays
     truth: KeptDays
+    logs: IndicesKept
     alerts: KeptDays
     prometheus: MetricsKept
     files: tuple[FilesKept, ...] = ()

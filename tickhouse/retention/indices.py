@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from tickhouse.retention.declaration import IndicesKept
 from tickhouse.retention.policy import Covers, Step, StorePlan, days_text, store_plan
 
 PREFIXES = ("crypto-trades-", "crypto-ticks-")
+LOGS = "tickhouse-logs-"
 # Date format of an index name by the length of the date. Versions before ADR 0021 made daily
 # indices, which may still exist.
 _PERIODS = {len("2024.08"): "%Y.%m", len("2024.08.08"): "%Y.%m.%d", len("2024"): "%Y"}
@@ -50,6 +51,39 @@ class ElasticsearchIndices:
         described = elasticsearch.describe(self.settings, "crypto-*")
         indices = {name: IndexInfo(*values) for name, values in described.items()}
         steps = [step for prefix in PREFIXES for step in due(indices, prefix, self.kept, now)]
+        return store_plan(self, steps, bytes=sum(index.bytes for index in indices.values()))
+
+    def do(self, step: Step, now: datetime) -> None:
+        """Delete one index; an index that is gone already is no error.
+
+        Raises:
+            StoreUnavailable: Elasticsearch does not answer.
+        """
+        elasticsearch.delete_index(self.settings, step.item)
+
+
+@dataclass(frozen=True)
+class LogIndices:
+    """Retention of the logs in Elasticsearch: one index per day, which holds no event."""
+
+    settings: Settings
+    kept: IndicesKept
+    store: str = "logs"
+
+    @property
+    def declared(self) -> str:
+        """Return in words how long an index is kept."""
+        return f"an index, {days_text(self.kept.days)} after its day; at most {self.kept.most_indices}"
+
+    def plan(self, now: datetime) -> StorePlan:
+        """Return the indices to remove.
+
+        Raises:
+            StoreUnavailable: Elasticsearch does not answer.
+        """
+        described = elasticsearch.describe(self.settings, f"{LOGS}*")
+        indices = {name: IndexInfo(*values) for name, values in described.items()}
+        steps = [replace(step, covers=None) for step in due(indices, LOGS, self.kept, now)]
         return store_plan(self, steps, bytes=sum(index.bytes for index in indices.values()))
 
     def do(self, step: Step, now: datetime) -> None:

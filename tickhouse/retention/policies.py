@@ -10,7 +10,7 @@ from tickhouse.retention.candles import CandlePartitions
 from tickhouse.retention.declaration import RetentionDeclaration, load
 from tickhouse.retention.derived_stores import GeodeExpiry, GraphHours
 from tickhouse.retention.folders import AuditPages, FolderFiles, ReplayedFiles
-from tickhouse.retention.indices import ElasticsearchIndices
+from tickhouse.retention.indices import ElasticsearchIndices, LogIndices
 from tickhouse.retention.lake import BronzeDays, WorkBranches
 from tickhouse.retention.policy import Policy
 from tickhouse.retention.rows import CassandraTtl, MongoDocuments, RedriveRows
@@ -48,6 +48,7 @@ def policies(settings: Settings, declared: RetentionDeclaration | None = None) -
         "mongodb": MongoDocuments(settings, kept.mongodb.days),
     }
     optional: list[Policy] = [
+        *([LogIndices(settings, kept.logs)] if "elasticsearch" in enabled_sinks(settings) else []),
         *([SeriesDays(settings, kept.influxdb)] if is_series_enabled(settings) else []),
         *([GeodeExpiry(settings, kept.geode.days)] if is_statistics_enabled(settings) else []),
         *([GraphHours(settings, kept.neo4j.days)] if is_graph_enabled(settings) else []),

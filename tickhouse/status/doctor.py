@@ -31,6 +31,7 @@ from stack.engine.privileges import choose_prefix, nearest_existing
 from stack.engine.processes import process_tree
 from stack.engine.service_status import FREE_DISK_GB, status
 from stack.engine.source_build import SourceBuild
+from stack.log_shipper.setup import REFUSED
 
 Level = Literal["ok", "warning", "error"]
 
@@ -63,7 +64,7 @@ def examine() -> list[Finding]:
     """Run every check and return all findings, including those that are ok."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         _programs, _python, _packages, _machine, _secrets, _settings, _port_use, _privileges, _leftovers, _services,
-        _builds, _queries, _notifications,
+        _builds, _queries, _notifications, _logs,
     )  # fmt: skip
     return [finding for check in checks for finding in check()]
 
@@ -254,3 +255,10 @@ def _notifications() -> Iterator[Finding]:
         yield Finding("warning", "notifications", problem, "tickhouse dlq ls; tickhouse logs notification_worker")
     if not found:
         yield Finding("ok", "notifications", "nothing is dead, every queue with messages has a worker")
+
+
+def _logs() -> Iterator[Finding]:
+    files = [path for path in (home() / REFUSED).glob("*") if path.stat().st_size]
+    if files:
+        seen = f"Elasticsearch refused messages: {files[0]}"
+        yield Finding("warning", "logs", seen, f"tail {files[0]}; the reason is in each line")

@@ -74,6 +74,9 @@ def test_each_image_gets_its_own_secrets_and_no_others() -> None:
     assert found == {
         "postgres": {"POSTGRES_SUPERUSER_PASSWORD"},
         "registry": set(),
+        "kibana": set(),
+        "logstash": {"ELASTICSEARCH_WRITER_PASSWORD"},
+        "provision-logs": {"ELASTICSEARCH_ADMIN_PASSWORD"},
         "redis": {"REDIS_PASSWORD", "REDIS_API_PASSWORD"},
         "lakefs": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
         "lake-gate": {"LAKEFS_ACCESS_KEY_ID", "LAKEFS_SECRET_ACCESS_KEY"},
@@ -208,7 +211,7 @@ def test_users_of_the_file_realm_are_hashed(tmp_path: Path) -> None:
     users = (tmp_path / "compose" / "elasticsearch" / "users").read_text()
 
     assert [line.split(":")[0] for line in users.splitlines()] == [
-        f"tickhouse_{r}" for r in ("admin", "writer", "reader")
+        f"tickhouse_{r}" for r in ("admin", "writer", "reader", "kibana")
     ]
     assert read_secrets(tmp_path / "secrets.env")["ELASTICSEARCH_WRITER_PASSWORD"] not in users
     assert stat.S_IMODE((tmp_path / "compose").stat().st_mode) == 0o700

@@ -30,6 +30,7 @@ PUBLISHED = {
     "data-docs": ["data_docs"],
     "exchange": ["exchange"],
     "api": ["api"],
+    "kibana": ["kibana"],
     "mongodb": ["mongodb"],
     "elasticsearch": ["elasticsearch"],
     "cassandra": ["cassandra"],
@@ -43,7 +44,7 @@ PUBLISHED = {
     "hdfs-namenode": ["hdfs_namenode", "hdfs_namenode_http"],
     "hdfs-datanode": ["hdfs_datanode", "hdfs_datanode_http"],
 }
-ONE_SHOT = {"provision", "provision-sinks", "provision-stores"}
+ONE_SHOT = {"provision", "provision-sinks", "provision-stores", "provision-logs"}
 CORE = {
     *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision", "data-docs", "api"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
@@ -57,6 +58,7 @@ STORES = {
 }
 OBSERVE = {
     *("prometheus", "alertmanager", "node-exporter", "postgres-exporter", "redis-exporter", "store-metrics"),
+    *("elasticsearch", "kibana", "logstash", "filebeat", "provision-logs"),
 }
 NAMES = ("core", "demo", "sinks", "stores", "observe")
 PINNED = re.compile(r"[a-z0-9_./-]+:v?\d+\.\d+[A-Za-z0-9._-]*")

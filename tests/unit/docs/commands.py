@@ -64,6 +64,8 @@ def _problem_of_call(command: Any, words: list[str]) -> str:
             return ""
         if command.invoke_without_command and words[0].startswith("-"):
             return _problem_of_parameters(command, words)
+        if words[0] not in command.commands and (default := getattr(command, "default_command", "")):
+            words = [default, *words]
         if words[0] not in command.commands:
             return f"no such command: {words[0]}"
         command, words = command.commands[words[0]], words[1:]

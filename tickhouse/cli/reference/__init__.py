@@ -36,7 +36,10 @@ def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
         if hasattr(command, "commands"):
             if command.invoke_without_command:
                 yield full_name, command
-            yield from commands(command, full_name)
+            default = getattr(command, "default_command", "")
+            if default:
+                yield full_name, command.commands[default]
+            yield from (one for one in commands(command, full_name) if one[0] != f"{full_name} {default}")
         elif not command.hidden:
             yield full_name, command
 

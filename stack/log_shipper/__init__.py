@@ -1,0 +1,1 @@
+"""Ships the logs of this home to Elasticsearch: a private rsyslog."""
