@@ -20,7 +20,7 @@ FOLDER: Final = REPO / "observe" / "grafana" / "dashboards"
 TAG: Final = "ops"
 PROMETHEUS: Final = "prometheus"
 # How often Prometheus reads the processes.
-SCRAPE_S: Final = 15
+SCRAPE_S: Final = 10
 # Ranges that can be chosen, in seconds.
 RANGES_S: Final = {"15m": 900, "1h": 3600, "6h": 21_600, "24h": 86_400}
 # A chart on the page is some hundred pixels wide.

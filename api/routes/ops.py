@@ -19,7 +19,7 @@ from api.problems import ApiProblem
 from api.prometheus import MetricSeries, PrometheusClient, QueryRefused
 from api.routes.common import MAY_READ, Serving, problems
 
-# Prometheus reads every 15 s, so an answer of the last 5 s is as good as a new one.
+# Prometheus reads every 10 s, so an answer of the last 5 s is as good as a new one.
 FRESH_S: Final = 5.0
 router = APIRouter(prefix="/v1/ops", tags=["operations"], dependencies=MAY_READ, responses=problems())
 

@@ -11,7 +11,7 @@ import { wireTheme } from "./theme.js";
  * @typedef {import("./types.js").OpsBoardName} OpsBoardName
  */
 
-const [EVERY_MS, RETRY_MS] = [15_000, 5_000]; // Prometheus reads the processes every 15 s
+const [EVERY_MS, RETRY_MS] = [10_000, 5_000]; // Prometheus reads the processes every 10 s
 /** @type {Record<string, string>} */
 const RANGES = { "15m": "15 minutes", "1h": "1 hour", "6h": "6 hours", "24h": "24 hours" };
 

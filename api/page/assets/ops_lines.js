@@ -17,7 +17,7 @@ const DASHES = 3;
  * @param {number} index
  */
 export function lookOf(index) {
-  return { line: (index % COLOURS) + 1, dash: (Math.floor(index / COLOURS) + index) % DASHES };
+  return { line: (index % COLOURS) + 1, dash: (Math.floor(index / COLOURS) + (index % COLOURS)) % DASHES };
 }
 
 export class LineChart {

@@ -89,7 +89,8 @@ export class OpsPanels {
       box.setAttribute("aria-label", `Chart of ${panel.title}; the table below has its ${panel.series.length} series`);
     }
     if (!scroll.hidden) {
-      fillSeries(/** @type {HTMLTableElement} */ (part("table")), panel);
+      // The chart has a table of its own, so the selector names where ours is.
+      fillSeries(/** @type {HTMLTableElement} */ (part(".scroll table")), panel);
       makeReachable(scroll, panel.title);
     }
   }

@@ -23,7 +23,7 @@ const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 export function withUnit(value, unit) {
   if (value === null || value === undefined) return "–";
   switch (unit) {
-    case "s": return Math.abs(value) < 1 ? `${plain(value * 1000)} ms` : age(value);
+    case "s": return value === 0 || Math.abs(value) >= 1 ? age(value) : `${plain(value * 1000)} ms`;
     case "bytes": return scaledBy(value, 1024, BYTES);
     case "Bps": return `${scaledBy(value, 1024, BYTES)}/s`;
     case "cps": return `${scaledBy(value, 1000, POWERS)}/s`;

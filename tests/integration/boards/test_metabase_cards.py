@@ -26,11 +26,14 @@ def answer(settings: Settings, card: MetabaseCard, filters: dict[str, str]) -> t
 
 
 @pytest.mark.parametrize(("dashboard", "card"), CARDS, ids=[card.name for _, card in CARDS])
-def test_a_card_returns_rows(settings: Settings, dashboard: MetabaseDashboard, card: MetabaseCard) -> None:
+def test_a_card_returns_rows(
+    settings: Settings, dashboard: MetabaseDashboard, card: MetabaseCard, rows_of_queries: dict[str, int]
+) -> None:
     began = time.monotonic()
     columns, rows = answer(settings, card, dashboard.filters)
 
     assert rows
+    rows_of_queries[card.name] = len(rows)
     assert time.monotonic() - began < MOST_S
     drawn = [*card.settings.get("graph.dimensions", ()), *card.settings.get("graph.metrics", ())]
     assert set(drawn) <= set(columns)
