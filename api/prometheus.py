@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from api.problems import ApiProblem
+from api.problems import ApiProblem, store_down
 
 ANSWER_S: Final = 5.0
 # A board has some thirty queries; Prometheus runs on the machine of the pipeline.
@@ -82,7 +82,10 @@ class PrometheusClient:
         Raises:
             ApiProblem: Prometheus does not answer.
         """
-        data = await self._get("/api/v1/alerts", {})
+        try:
+            data = await self._get("/api/v1/alerts", {})
+        except QueryRefused as error:
+            raise _down(str(error)) from error
         return list(data["alerts"])
 
     async def _get(self, path: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,9 +95,7 @@ class PrometheusClient:
         except httpx.ConnectError as error:
             raise ApiProblem(503, "store-off", "Prometheus does not run.", _OFF, {"Retry-After": "15"}) from error
         except httpx.HTTPError as error:
-            raise ApiProblem(
-                503, "store-down", "Prometheus does not answer.", "tickhouse logs prometheus", {"Retry-After": "2"}
-            ) from error
+            raise _down(type(error).__name__) from error
         try:
             document = answer.json()
         except ValueError:
@@ -103,6 +104,10 @@ class PrometheusClient:
             raise QueryRefused(str(document.get("error") or f"status {answer.status_code}"))
         data: dict[str, Any] = document["data"]
         return data
+
+
+def _down(why: str) -> ApiProblem:
+    return store_down(f"Prometheus does not answer: {why}.", "tickhouse logs prometheus")
 
 
 def _point(pair: list[Any]) -> tuple[float, float | None]:

@@ -29,7 +29,7 @@ def main() -> int:
     settings = load_settings()
     try:
         make_metabase_database(settings, os.environ["METABASE_DATABASE_PASSWORD"])
-        write_token(settings, Path(os.environ["GRAFANA_SECRETS"]))
+        write_token(settings, Path(os.environ["GRAFANA_MOUNT"]))
     except TickhouseError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -9,7 +9,7 @@ import httpx
 from common.errors import ConfigurationError, ServiceNotReady
 
 TIMEOUT_S: Final = 60.0
-EMAIL: Final = "admin@tickhouse.example.org"
+EMAIL: Final = "admin@example.org"
 SESSION: Final = "X-Metabase-Session"
 
 

@@ -94,7 +94,7 @@ def test_new_values_come_by_themselves_and_panels_stay(ops: OpenPage, api: Recor
         return found
 
     api.boards = recorded_boards(now, worse)
-    eventually(lambda: "4.711 k" in panel_text(ops, "Dead letters kept"), PATIENT_S)
+    eventually(lambda: "4.71 k" in panel_text(ops, "Dead letters kept"), PATIENT_S)
     assert ops.run("return document.querySelector('#panels section').dataset.mark") == "mine"
 
 

@@ -87,6 +87,13 @@ def test_an_answer_that_is_not_json_is_refused(server: Answering) -> None:
         newest(server)
 
 
+def test_alerts_that_are_refused_are_an_outage(server: Answering) -> None:
+    server.status, server.body = 502, b"<html>"
+    with pytest.raises(ApiProblem) as raised:
+        ask(f"http://127.0.0.1:{server.server_port}", lambda client: client.alerts())
+    assert (raised.value.status_code, raised.value.kind) == (503, "store-down")
+
+
 def test_what_is_not_a_number_is_no_value(server: Answering) -> None:
     server.body = vector("1e3", "NaN", "+Inf", "-Inf", "0")
     assert [one.points[0] for one in newest(server)] == [

@@ -13,6 +13,7 @@ import yaml
 from api.ops_boards import PROMETHEUS, RANGES_S, TAG, PanelQuery, ops_dashboards, step_of
 from common.clients.influxdb import QUERIES
 from common.settings import PORTS_FILE, REPO
+from tickhouse.metrics.figures import KINDS
 
 GRAFANA = REPO / "observe" / "grafana"
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((GRAFANA / "dashboards").glob("*.json"))}
@@ -32,6 +33,12 @@ def test_ids_are_unique() -> None:
     for document in DASHBOARDS.values():
         numbers = [panel["id"] for panel in document["panels"]]
         assert len(set(numbers)) == len(numbers), document["title"]
+
+
+def test_titles_are_unique_on_a_dashboard() -> None:
+    for document in DASHBOARDS.values():
+        titles = [panel["title"] for panel in document["panels"]]
+        assert len(set(titles)) == len(titles), document["title"]
 
 
 def test_every_panel_says_what_it_shows() -> None:
@@ -169,3 +176,31 @@ def test_thresholds_begin_with_the_lowest() -> None:
         first, *others = values(panel)
         assert first is None
         assert others == sorted(others), panel["title"]
+
+
+# -- names of metrics ------------------------------------------------------------
+
+# What exporters and libraries of others give; that they are there is shown on the native servers.
+FOREIGN = re.compile(r"(node|pg|redis|jvm)_\w+|ALERTS")
+NAME = re.compile(r"(?<![\w{\"$.:])[a-zA-Z_][\w:]*_[\w:]*(?=[\s{\[)]|$)|ALERTS(?=\{)")
+
+
+def test_every_metric_of_a_panel_is_exported() -> None:
+    """A name that nobody exports any more would be an empty panel for ever."""
+    texts = [target["expr"] for _, panel in PANELS for target in panel["targets"] if "expr" in target]
+    used = {name for text in texts for name in NAME.findall(re.sub(r"by \([^)]*\)", "", text))}
+    assert len(used) > 35
+    assert {name for name in used - exported() if not FOREIGN.fullmatch(name)} == set()
+
+
+def exported() -> set[str]:
+    """Return the names of our own metrics, of the JMX agents' files, and of the recording rules."""
+    ours = {f"tickhouse_{name}{'_total' if kind.is_counter else ''}" for name, kind in KINDS.items()}
+    jmx = {
+        name
+        for path in (REPO / "observe/jmx").glob("*.yaml")
+        for name in re.findall(r"name: (\w+)$", path.read_text(), re.M)
+    }
+    rules = yaml.safe_load((REPO / "observe/prometheus/rules/recording.yaml").read_text())["groups"]
+    recorded = {rule["record"] for group in rules for rule in group["rules"]}
+    return ours | jmx | recorded | {"tickhouse_gate_merges_total"}
