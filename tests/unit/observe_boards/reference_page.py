@@ -26,6 +26,9 @@ on the native servers. The tables are made from the files; `rows` is what the la
 `tests/integration/boards` measured. How to use the dashboards:
 [Look at dashboards](../how-to/dashboards.md).
 
+A query of Prometheus returned so many series. Those of Spark, Airflow and Connect are recorded
+figures (`tests/integration/boards/recorded_metrics.py`), all others are of servers that ran.
+
 Rows of PostgreSQL and InfluxDB are of a market of two symbols with one trade per minute: 30 hours
 in PostgreSQL, one hour in InfluxDB. The queries that are drawn over time ask for one hour.
 
