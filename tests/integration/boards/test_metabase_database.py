@@ -27,7 +27,7 @@ def test_metabase_gets_a_database_of_its_own_and_no_other(settings: Settings) ->
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
         psycopg.connect(**login, password="second", dbname="tickhouse")  # type: ignore[arg-type]
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
-        psycopg.connect(settings.database_dsn("reader").replace("/tickhouse", "/metabase"))
+        psycopg.connect(settings.database_dsn("reader").removesuffix("tickhouse") + "metabase")
 
 
 def test_the_token_file_is_there_without_influxdb_too(settings: Settings, tmp_path: Path) -> None:
