@@ -95,12 +95,17 @@ def reload(config: Any, text: str) -> None:
 
 
 def dead_letter(settings: Settings) -> None:
-    """Send a record, so that the broker has bytes to report."""
-    from confluent_kafka import Producer
+    """Send a record and read it, so that the broker has bytes of both directions to report."""
+    from confluent_kafka import Consumer, Producer, TopicPartition
 
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    producer.produce("dlq.spark", b"?")
+    servers = {"bootstrap.servers": settings.kafka_bootstrap_servers}
+    producer = Producer(servers)
+    producer.produce("dlq.spark", b"?", partition=0)
     assert producer.flush(60) == 0
+    consumer = Consumer({**servers, "group.id": "boards", "enable.auto.commit": False})
+    consumer.assign([TopicPartition("dlq.spark", 0, 0)])
+    assert consumer.consume(1, timeout=60)
+    consumer.close()
 
 
 @pytest.mark.parametrize("query", PANELS, ids=lambda one: one.name)
