@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from common.settings import Settings
 from compose.boards import TOKEN_FILE, make_metabase_database, write_token
@@ -31,7 +32,7 @@ def test_metabase_gets_a_database_of_its_own_and_no_other(settings: Settings) ->
 
 
 def test_the_token_file_is_there_without_influxdb_too(settings: Settings, tmp_path: Path) -> None:
-    write_token(settings.model_copy(update={"influxdb_reader_token": "unused"}), tmp_path)
+    write_token(settings.model_copy(update={"influxdb_reader_token": SecretStr("unused")}), tmp_path)
     file = tmp_path / TOKEN_FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert [path.name for path in tmp_path.iterdir()] == [TOKEN_FILE]

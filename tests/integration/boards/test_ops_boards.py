@@ -176,6 +176,5 @@ def client(settings: Settings) -> httpx.Client:
 
 
 @pytest.mark.skipif(not RUNNING, reason="TICKHOUSE_TEST_PROMETHEUS does not name a running Prometheus")
-@pytest.mark.parametrize("query", PANELS, ids=lambda one: one.name)
-def test_a_panel_returns_data_on_a_stack_that_runs(query: GrafanaQuery) -> None:
-    assert Asked(RUNNING).series(query)
+def test_every_panel_returns_data_on_a_stack_that_runs() -> None:
+    assert [query.name for query in PANELS if not Asked(RUNNING).series(query)] == []

@@ -86,6 +86,6 @@ def firing(name: str, severity: str, now: datetime, state: str = "firing") -> Js
         "since": (now - timedelta(minutes=4)).isoformat().replace("+00:00", "Z"),
         "summary": f"{name}: cassandra is 340 s behind crypto.trades",
         "description": "",
-        "runbook": "docs/runbook/store-behind.md",
+        "runbook": "docs/runbook/store-down.md",
         "labels": {"store": "cassandra"},
     }

@@ -105,7 +105,7 @@ def test_alerts_that_fire_are_on_top_and_spoken(ops: OpenPage, api: RecordedApi,
     ops.shows("#firing", "StoreBehind")
     assert "critical" in ops.text("[data-alert=StoreBehind] .chip")
     assert ops.text("[data-alert=GapOpen] .chip") == "pending"
-    assert "docs/runbook/store-behind.md" in ops.text("#firing")
+    assert "docs/runbook/store-down.md" in ops.text("#firing")
     ops.shows("#firing-spoken", "Firing: StoreBehind")
 
 
