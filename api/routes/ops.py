@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from api.answers import Cacheable, cached, page
-from api.cache import bucket
+from api.answers import cached, page
+from api.cache import live
 from api.models import AnswerPage, OpsAlertAnswer, OpsBoardAnswer, OpsBoardName
 from api.ops_boards import RANGES_S, OpsPanel, PanelQuery, ops_dashboards, step_of
 from api.parameters import Parameters
@@ -69,8 +69,7 @@ async def board(
             "panels": panels,
         }
 
-    key = f"ops:{board}:{asked.range}:{bucket(time.time(), FRESH_S)}"
-    return await cached(request, server.stores.cache, Cacheable(key, FRESH_S * 2), compute)
+    return await cached(request, server.stores.cache, live(f"ops:{board}:{asked.range}", FRESH_S, time.time()), compute)
 
 
 @router.get("/alerts", response_model=AnswerPage[OpsAlertAnswer], summary="Alerts that are firing or pending")
@@ -82,8 +81,7 @@ async def alerts(request: Request, asked: Annotated[NoParameters, Query()], serv
         found.sort(key=lambda one: (one["state"] != "firing", one["alert"], sorted(one["labels"].items())))
         return page(found)
 
-    key = f"ops:alerts:{bucket(time.time(), FRESH_S)}"
-    return await cached(request, server.stores.cache, Cacheable(key, FRESH_S * 2), compute)
+    return await cached(request, server.stores.cache, live("ops:alerts", FRESH_S, time.time()), compute)
 
 
 def _alert(document: dict[str, Any]) -> dict[str, Any]:
