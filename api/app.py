@@ -17,7 +17,8 @@ from api.live_alerts import follow_alerts
 from api.live_hub import LiveHub
 from api.metrics import ApiMetrics
 from api.principals import Principals
-from api.routes import figures, graph, lake, live, market, page, pipeline, rules
+from api.prometheus import PrometheusClient
+from api.routes import figures, graph, lake, live, market, ops, page, pipeline, rules
 from api.routes.common import Server
 from api.stores import connect
 from api.symbols import Symbols
@@ -34,6 +35,7 @@ def make_app(settings: Settings) -> FastAPI:
     metrics = ApiMetrics()
     stores = connect(settings, metrics)
     hub = LiveHub(stores.live_redis, metrics)
+    prometheus = PrometheusClient(settings.prometheus_url)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -43,16 +45,17 @@ def make_app(settings: Settings) -> FastAPI:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await prometheus.close()
         await stores.close()
 
     # Without its own pages of documentation, which load scripts from a public network.
     app = FastAPI(
         title="Tickhouse", version="1", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    app.state.server = Server(stores, Symbols(stores), Lake(stores.reads), hub, metrics)
+    app.state.server = Server(stores, Symbols(stores), Lake(stores.reads), hub, metrics, prometheus)
     app.state.principals = Principals(settings)
     problems.install(app)
-    for routes in (market, figures, pipeline, rules, lake, graph, live, page):
+    for routes in (market, figures, pipeline, rules, lake, graph, live, ops, page):
         app.include_router(routes.router)
     if page.ASSETS.is_dir():
         app.mount("/assets", page.assets())

@@ -229,3 +229,72 @@ class Status(ApiDocument):
     gaps_open: int | None
     dead_letters: int | None
     unavailable: dict[str, str] = Field(description="Systems that do not answer, and why")
+
+
+class OpsBoardName(ApiDocument):
+    """A board of the operations page."""
+
+    board: str = Field(examples=["tickhouse-pipeline"])
+    title: str = Field(examples=["Pipeline health"])
+    description: str
+
+
+class OpsThreshold(ApiDocument):
+    """From which value on a colour holds; null is the lowest."""
+
+    at_least: float | None
+    color: str = Field(examples=["green"])
+
+
+class OpsWord(ApiDocument):
+    """What stands for a value."""
+
+    text: str = Field(examples=["up"])
+    color: str = Field(examples=["green"])
+
+
+class OpsSeries(ApiDocument):
+    """One line of a panel: seconds since 1970 and value; null where there is no number."""
+
+    name: str = Field(examples=["postgres candles"])
+    points: list[tuple[float, float | None]]
+
+
+class OpsPanelAnswer(ApiDocument):
+    """A panel with its values."""
+
+    panel: int
+    title: str
+    description: str
+    kind: str = Field(examples=["timeseries"])
+    unit: str = Field(description="Grafana's name of the unit", examples=["s"])
+    width: int = Field(description="In columns of 24")
+    thresholds: list[OpsThreshold]
+    words: dict[str, OpsWord]
+    series: list[OpsSeries]
+    problem: str | None = Field(description="Why Prometheus refused a query; null when it did not")
+
+
+class OpsBoardAnswer(ApiDocument):
+    """A board with its panels."""
+
+    board: str
+    title: str
+    description: str
+    at: float = Field(description="Seconds since 1970")
+    range_s: int
+    step_s: int
+    panels: list[OpsPanelAnswer]
+
+
+class OpsAlertAnswer(ApiDocument):
+    """An alert of Prometheus's rules."""
+
+    alert: str = Field(examples=["StoreDown"])
+    severity: str = Field(examples=["critical"])
+    state: str = Field(examples=["firing"])
+    since: str
+    summary: str
+    description: str
+    runbook: str
+    labels: dict[str, str]

@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     lineage_url: str = ""
     influxdb_url: str = Field(default_factory=lambda: _local("influxdb"))
     influxdb_org: str = "tickhouse"
+    prometheus_url: str = Field(default_factory=lambda: _local("prometheus"))
     # Limits of one replayed file (producer.parsing.archives.Limits); a larger file is refused.
     replay_max_ratio: int = Field(default=200, gt=0)
     replay_max_unpacked_bytes: int = Field(default=1 << 36, gt=0)

@@ -163,6 +163,23 @@ def image_secrets(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
             "AIRFLOW__CORE__FERNET_KEY": secrets["AIRFLOW_FERNET_KEY"],
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets["AIRFLOW_JWT_SECRET"],
         },
+        # Dashboards (compose/boards.py, compose/metabase); people use the two admin passwords.
+        "grafana": {
+            "GF_SECURITY_ADMIN_PASSWORD": _derived(secrets, "grafana admin"),
+            "POSTGRES_READER_PASSWORD": secrets["POSTGRES_READER_PASSWORD"],
+        },
+        "boards-prepare": {
+            "POSTGRES_SUPERUSER_PASSWORD": secrets["POSTGRES_SUPERUSER_PASSWORD"],
+            "METABASE_DATABASE_PASSWORD": _derived(secrets, "metabase database"),
+        },
+        "metabase": {
+            "MB_DB_PASS": _derived(secrets, "metabase database"),
+            "MB_ENCRYPTION_SECRET_KEY": _derived(secrets, "metabase encryption"),
+        },
+        "metabase-setup": {
+            "METABASE_ADMIN_PASSWORD": _derived(secrets, "metabase admin"),
+            "POSTGRES_READER_PASSWORD": secrets["POSTGRES_READER_PASSWORD"],
+        },
         # It asks the API for the state of runs that other runs wait for.
         "airflow-triggerer": {"AIRFLOW_ADMIN_PASSWORD": secrets["AIRFLOW_ADMIN_PASSWORD"]},
     }

@@ -87,6 +87,7 @@ GROUPS = {
     "removal": ("integration/removal/",),
     "page": ("integration/page/",),  # a browser
     "influxdb": ("integration/influxdb/",),  # late: its server may still be being built
+    "boards": ("integration/boards/",),
     "parts": ("integration/",),
     "field": ("field/",),
     "contract": ("contract/",),

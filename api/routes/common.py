@@ -15,6 +15,7 @@ from api.metrics import ApiMetrics
 from api.models import ProblemDocument
 from api.principals import COOKIE_PREFIX, KEY_HEADER, READ, RULES
 from api.problems import ApiProblem
+from api.prometheus import PrometheusClient
 from api.stores import Stores
 from api.symbols import Symbols
 
@@ -28,6 +29,7 @@ class Server:
     lake: Lake
     hub: LiveHub
     metrics: ApiMetrics
+    prometheus: PrometheusClient
 
 
 def server_of(request: Request) -> Server:

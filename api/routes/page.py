@@ -1,4 +1,4 @@
-"""The live page, its files, and what is about the server itself."""
+"""The live page, the operations page, their files, and what is about the server itself."""
 
 from __future__ import annotations
 
@@ -25,8 +25,18 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 async def index(request: Request) -> Response:
-    """Return the page, and begin its session."""
-    file = PAGE / "index.html"
+    """Return the live page, and begin its session."""
+    return _page(request, "index.html")
+
+
+@router.get("/ops")
+async def operations(request: Request) -> Response:
+    """Return the operations page, and begin its session."""
+    return _page(request, "ops.html")
+
+
+def _page(request: Request, name: str) -> Response:
+    file = PAGE / name
     if not file.is_file():
         raise ApiProblem(404, "not-found", "The page is not built.", "make setup")
     port = urlsplit(f"//{request.headers['host']}").port or 80
@@ -36,7 +46,7 @@ async def index(request: Request) -> Response:
 
 @router.get("/assets/lightweight-charts.js")
 async def chart_library() -> Response:
-    """Return the chart of the page, from the cache that `make setup` fills."""
+    """Return the chart of the pages, from the cache that `make setup` fills."""
     file = npm_packages()["lightweight-charts"].folder / CHART
     if not file.is_file():
         raise ApiProblem(404, "not-found", "The chart library is not in the cache.", "make setup")

@@ -41,3 +41,17 @@ export type StreamState =
   | { kind: "connecting" }
   | { kind: "live"; since: number }
   | { kind: "reconnecting"; since: number; reason: string };
+
+// What the operations page reads: the panels of Grafana's dashboards, with the values of Prometheus.
+export interface OpsBoardName { board: string; title: string; description: string }
+export interface OpsSeries { name: string; points: [number, number | null][] }
+export interface OpsPanel {
+  panel: number; title: string; description: string; kind: string; unit: string; width: number;
+  thresholds: { at_least: number | null; color: string }[]; words: Record<string, { text: string; color: string }>;
+  series: OpsSeries[]; problem: string | null;
+}
+export interface OpsBoard extends OpsBoardName { at: number; range_s: number; step_s: number; panels: OpsPanel[] }
+export interface OpsAlert {
+  alert: string; severity: string; state: string; since: string; summary: string; description: string; runbook: string;
+  labels: Record<string, string>;
+}

@@ -16,9 +16,11 @@ average = (width, name) =>
         on: ["_time", "market", "symbol", "stream"],
     )
         |> map(fn: (r) => ({_time: r._time, name: name, _value: r._value_quote / r._value_base}))
+        |> group(columns: ["name"])
 
 bars(field: "close")
     |> map(fn: (r) => ({_time: r._time, name: "price", _value: r._value}))
+    |> group(columns: ["name"])
     |> yield(name: "price")
 
 average(width: 1m, name: "average_1m") |> yield(name: "average_1m")

@@ -78,6 +78,9 @@ class RecordedApi:
     commits: list[Json] = field(default_factory=list)
     audits: list[Json] = field(default_factory=list)
     status: Json = field(default_factory=dict)
+    boards: dict[str, Json] = field(default_factory=dict)
+    """Boards of the operations page by name."""
+    firing: list[Json] = field(default_factory=list)
     failures: dict[str, tuple[int, Json]] = field(default_factory=dict)
     """Problem documents by the beginning of a path."""
     needs_session: bool = False
@@ -184,6 +187,8 @@ class RecordedApi:
             return await self._live(request)
         if path == "/v1/status":
             return web.json_response(self.status, headers=_HEADERS)
+        if path.startswith("/v1/ops/boards/"):
+            return web.json_response(self.boards[path.rpartition("/")[2]], headers=_HEADERS)
         rows = self._rows(path, dict(request.query))
         return web.json_response({"data": rows, "next": None}, headers=_HEADERS)
 
@@ -196,6 +201,8 @@ class RecordedApi:
             "/v1/movers": [one for one in self.movers if one["market"] == query.get("market")],
             "/v1/gaps": [one for one in self.gaps if one["symbol"] == query.get("symbol")],
             "/v1/alerts": self.alerts,
+            "/v1/ops/boards": [{name: one[name] for name in _BOARD_NAME} for one in self.boards.values()],
+            "/v1/ops/alerts": self.firing,
             "/v1/lake/commits": self.commits,
             "/v1/lake/audits": self.audits,
         }
@@ -204,7 +211,8 @@ class RecordedApi:
     async def _page(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.path, {}, dict(request.headers)))
         cookie = f"session={self._session}; Path=/; HttpOnly; SameSite=Strict"
-        return web.FileResponse(PAGE / "index.html", headers={**_HEADERS, "Set-Cookie": cookie})
+        name = "ops.html" if request.path == "/ops" else "index.html"
+        return web.FileResponse(PAGE / name, headers={**_HEADERS, "Set-Cookie": cookie})
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
@@ -227,6 +235,7 @@ class RecordedApi:
         async def main() -> None:
             app = web.Application()
             app.router.add_get("/", self._page)
+            app.router.add_get("/ops", self._page)
             app.router.add_get("/assets/{name}", self._asset)
             app.router.add_get("/v1/{rest:.*}", self._answer)
             runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -251,6 +260,7 @@ class RecordedApi:
             thread.join()
 
 
+_BOARD_NAME = ("board", "title", "description")
 _HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 

@@ -107,9 +107,14 @@ def test_each_image_gets_its_own_secrets_and_no_others() -> None:
         "postgres-exporter": {"POSTGRES_READER_PASSWORD"},
         "redis-exporter": {"REDIS_PASSWORD"},
         "mongodb": set(),
+        "grafana": {"POSTGRES_READER_PASSWORD"},
+        "boards-prepare": {"POSTGRES_SUPERUSER_PASSWORD"},
+        "metabase": set(),
+        "metabase-setup": {"POSTGRES_READER_PASSWORD"},
         "airflow": {"POSTGRES_AIRFLOW_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET"},
         "airflow-triggerer": {"AIRFLOW_ADMIN_PASSWORD"},
     }
+    assert files["metabase"]["MB_DB_PASS"] == files["boards-prepare"]["METABASE_DATABASE_PASSWORD"]
     assert files["registry"]["APICURIO_DATASOURCE_PASSWORD"] == files["postgres"]["REGISTRY_PASSWORD"]
     assert files["registry"]["APICURIO_DATASOURCE_PASSWORD"] != files["lakefs"]["LAKEFS_AUTH_ENCRYPT_SECRET_KEY"]
 

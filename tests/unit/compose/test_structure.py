@@ -43,8 +43,10 @@ PUBLISHED = {
     "alertmanager": ["alertmanager"],
     "hdfs-namenode": ["hdfs_namenode", "hdfs_namenode_http"],
     "hdfs-datanode": ["hdfs_datanode", "hdfs_datanode_http"],
+    "grafana": ["grafana"],
+    "metabase": ["metabase"],
 }
-ONE_SHOT = {"provision", "provision-sinks", "provision-stores", "provision-logs"}
+ONE_SHOT = {"provision", "provision-sinks", "provision-stores", "provision-logs", "boards-prepare", "metabase-setup"}
 CORE = {
     *("kafka", "registry", "connect", "postgres", "redis", "lakefs", "lake-gate", "provision", "data-docs", "api"),
     *("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"),
@@ -59,6 +61,7 @@ STORES = {
 OBSERVE = {
     *("prometheus", "alertmanager", "node-exporter", "postgres-exporter", "redis-exporter", "store-metrics"),
     *("elasticsearch", "kibana", "logstash", "filebeat", "provision-logs"),
+    *("boards-prepare", "grafana", "metabase", "metabase-setup"),
 }
 NAMES = ("core", "demo", "sinks", "stores", "observe")
 PINNED = re.compile(r"[a-z0-9_./-]+:v?\d+\.\d+[A-Za-z0-9._-]*")
