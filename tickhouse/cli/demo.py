@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    profile: Annotated[str, typer.Option(help="core, or sinks to fill and compare its stores as well.")] = "core",
+    profile: Annotated[
+        str, typer.Option(help="core, sinks, stores, observe or full: more stores are filled and compared.")
+    ] = "core",
     pace: Annotated[
         float | None, typer.Option(min=0.1, help="Most seconds of market time per second; the default is 20.")
     ] = None,
