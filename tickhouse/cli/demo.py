@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     profile: Annotated[
-        str, typer.Option(help="core, sinks, stores, observe or full: more stores are filled and compared.")
+        str, typer.Option(help="core, sinks, stores, observe or full: which stores are filled.")
     ] = "core",
     pace: Annotated[
         float | None, typer.Option(min=0.1, help="Most seconds of market time per second; the default is 20.")
