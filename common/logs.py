@@ -25,6 +25,8 @@ import ecs_logging
 import structlog
 from structlog.typing import EventDict, Processor
 
+from common.errors import TickhouseError
+
 # `scheme://user:password@host`, and `password=...` or `token: ...` of any program.
 _URL_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
 _NAMED_SECRET = re.compile(
@@ -147,7 +149,8 @@ def _ecs_error(_: Any, __: str, event: EventDict) -> EventDict:
     if error is not None:
         event.setdefault("error.message", str(error))
         event["error.type"] = type(error).__name__
-        event["error.stack_trace"] = "".join(traceback.format_exception(error))
+        if not isinstance(error, TickhouseError):  # ours say the cause and what to do
+            event["error.stack_trace"] = "".join(traceback.format_exception(error))
     return event
 
 

@@ -14,7 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.clients.lake_manifest_paths import placement, pointer_body
+from common.clients.lakefs import repository
+from common.settings import Settings
 from tickhouse.checks.reconcile.model import MINUTE_US, CheckedStream, CheckedTrade
+from tickhouse.lake.branches import ensure_branch
 
 NOON_US = 1_723_118_400_000_000  # 2024-08-08T12:00Z
 MIDNIGHT_US = NOON_US + 12 * 60 * MINUTE_US
@@ -116,3 +119,9 @@ def contents(folder: Path, below: str = "") -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }
+
+
+def empty_branch(settings: Settings, name: str) -> None:
+    """Create a branch without tables, even where another test has published days to `main`."""
+    *_, first = repository(settings).ref("main").log()
+    ensure_branch(settings, name, first.id)

@@ -26,10 +26,11 @@ from spark.streaming.queries import advance_all
 from spark.streaming.redis_sink import LatestTradeStore
 from tests.conftest import Stack
 from tests.eventually import eventually
+from tests.lakes import empty_branch
 from tests.unit.spark.streaming.test_partial_sums import facts
 from tests.unit.spark.trades import MINUTE_US, Trade
 from tests.unit.tickhouse.read.published_lake import busy_market, publish
-from tickhouse.lake.branches import commit, ensure_branch
+from tickhouse.lake.branches import commit
 
 # 2024-08-10T00:00Z: the hours of these tests, in a market of their own.
 START_US = 1_723_248_000_000_000
@@ -153,7 +154,7 @@ def lake_commit(api: Api, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A commit with two days of candles of BTCUSDT."""
     folder: Path = tmp_path_factory.mktemp("published")
     publish(folder, busy_market())
-    ensure_branch(api.settings, BRANCH, "main")
+    empty_branch(api.settings, BRANCH)
     branch = repository(api.settings).branch(BRANCH)
     for path in sorted((folder / "gold").rglob("*.parquet")):
         branch.object(str(path.relative_to(folder))).upload(path.read_bytes(), mode="wb")

@@ -12,6 +12,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from psycopg import sql
 from pyarrow.fs import LocalFileSystem
 
 from common.clients.lake_files import RefFiles
@@ -58,10 +59,16 @@ def gold(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
         pq.write_table(pa.Table.from_pylist(rows, VOLATILITY), folder / "part-0.parquet")
     monkeypatch.setattr(RefFiles, "connect", lambda *_: RefFiles(LocalFileSystem(), str(tmp_path)))
     monkeypatch.setattr(daily_tables, "head", lambda *_: COMMIT)
+    empty_tables(settings)
     yield tmp_path
+    empty_tables(settings)
+
+
+def empty_tables(settings: Settings) -> None:
+    """Remove what this test, or another one, has loaded."""
     with psycopg.connect(settings.database_dsn("batch")) as connection:
-        connection.execute("DELETE FROM gold.volatility")
-        connection.execute("DELETE FROM gold.source")
+        for table in (*daily_tables.TABLES, "source"):
+            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("gold", table)))
 
 
 def broken_laws(settings: Settings, site: Path, commit_id: str = COMMIT) -> set[str]:

@@ -22,7 +22,8 @@ from common.clients.lakefs import repository
 from common.clients.neo4j import connected
 from common.settings import Settings
 from tests.conftest import Stack
-from tickhouse.lake.branches import commit, ensure_branch
+from tests.lakes import empty_branch
+from tickhouse.lake.branches import commit
 
 HOURS = pa.schema(
     [
@@ -155,5 +156,5 @@ def bench(stack: Stack) -> Iterator[GraphBench]:
     with exchange() as server:
         url = f"http://127.0.0.1:{server.server_port}"
         made = GraphBench(settings.model_copy(update={"exchange_rest_url": url}), server)
-        ensure_branch(settings, made.branch, "main")
+        empty_branch(settings, made.branch)
         yield made

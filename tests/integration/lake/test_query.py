@@ -17,8 +17,9 @@ from common.clients.lake_manifest_paths import placement
 from common.clients.lakefs import repository
 from common.settings import Settings
 from tests.conftest import Stack
+from tests.lakes import empty_branch
 from tickhouse.cli import app
-from tickhouse.lake.branches import commit, ensure_branch
+from tickhouse.lake.branches import commit
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +36,7 @@ def settings(stack: Stack) -> Settings:
 def branch(settings: Settings) -> str:
     """Return a branch with two days of gold, one of silver, and one bronze file in a manifest."""
     name = f"query-{uuid.uuid4().hex[:8]}"
-    ensure_branch(settings, name, "main")
+    empty_branch(settings, name)
     for day in ("2024-08-08", "2024-08-09"):
         put(settings, name, f"gold/candles/date={day}/part-0.parquet", rows(int(day[-1])))
     put(settings, name, "gold/candles/_SUCCESS", None)
@@ -101,7 +102,7 @@ def test_of_bronze_only_what_a_manifest_names_is_read(branch: str) -> None:
 
 def test_a_record_read_twice_is_one_row_and_strays_are_reported(settings: Settings) -> None:
     name = f"reread-{uuid.uuid4().hex[:8]}"
-    ensure_branch(settings, name, "main")
+    empty_branch(settings, name)
     for first, until in ((0, 3), (0, 5)):  # the checkpoint was lost in between
         put_batch(settings, name, "2024-08-08", first, until)
     put_batch(settings, name, "2024-08-09", 5, 9)

@@ -26,7 +26,7 @@ from spark.batch.files import LakeFiles
 from spark.batch.job import Batch
 from spark.batch.reproduce import published, table_hash
 from tests.conftest import Stack
-from tests.lakes import MIDNIGHT_US, THE_8TH, THE_9TH, bronze_files, rows_of, trade
+from tests.lakes import MIDNIGHT_US, THE_8TH, THE_9TH, bronze_files, empty_branch, rows_of, trade
 from tests.unit.docs.test_lake_to_backtest import BLOCKS, run
 from tests.unit.tickhouse.read.published_lake import busy_market, candle_row
 from tickhouse import read
@@ -56,7 +56,7 @@ class Lake:
 def lake(stack: Stack, spark: SparkSession) -> Lake:
     """Return a branch whose two days the batch built, committed."""
     settings, name = stack.up("lakefs"), f"read-{uuid.uuid4().hex[:8]}"
-    ensure_branch(settings, name, "main")
+    empty_branch(settings, name)
     for path, body in bronze_files(rows_of(trades())).items():
         repository(settings).branch(name).object(path).upload(body, mode="wb")
     Batch(spark, LakeFiles.of(settings, name)).run(Days(THE_8TH, THE_9TH))
