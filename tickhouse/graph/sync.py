@@ -131,7 +131,9 @@ def _sync_symbols(settings: Settings, graph: Graph, traded: list[SymbolRow], say
     listed, answered = source.read_listed(settings, markets, say)
     # What the graph knows from the exchange is better than what the lake guesses.
     current = merged([*with_gone(known, listed, answered), *listed], merged(known, traded))
-    rows = changed_rows(known, current, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    # To the microsecond: the time is part of a listing's id, and a status may change twice within
+    # a second.
+    rows = changed_rows(known, current, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
     paired = [row for row in rows if row["quote"]]
     _write(graph, statements.SYMBOLS, paired, "symbol_id")
     if paired:

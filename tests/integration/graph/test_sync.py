@@ -30,7 +30,7 @@ def statuses(bench: GraphBench, symbol: str) -> list[str]:
     with connected(bench.settings, "reader") as graph:
         query = (
             "MATCH (:Symbol {symbol_id: $id})-[:HAD_STATUS]->(one:Listing) "
-            "RETURN one.status AS status ORDER BY one.seen_at, elementId(one)"
+            "RETURN one.status AS status ORDER BY one.seen_at"
         )
         return [row["status"] for row in graph.read(query, {"id": f"spot:{symbol}"})]
 
