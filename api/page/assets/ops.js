@@ -76,10 +76,22 @@ async function refresh() {
     showFiring(alerts.data);
     await showBoard(found);
     showConnection("good", "live");
+    await showMarketKind();
     return true;
   } catch (problem) {
     if (number === asked) showMissing(problem);
     return false;
+  }
+}
+
+/** Say it when the market is synthetic. Without an answer the page asks again with its next refresh. */
+async function showMarketKind() {
+  const badge = byId("market-kind", HTMLParagraphElement);
+  try {
+    badge.hidden = !(await get("/v1/status")).is_synthetic;
+    badge.textContent = "SIMULATED";
+  } catch {
+    badge.hidden = true;
   }
 }
 

@@ -46,6 +46,15 @@ def panel_text(ops: OpenPage, title: str) -> str:
     return str(ops.run(script, title))
 
 
+def test_a_synthetic_market_is_told(ops: OpenPage, api: RecordedApi) -> None:
+    opened(ops).shows("#market-kind", "SIMULATED")
+
+    api.status["is_synthetic"] = False
+    badge = "return document.getElementById('market-kind').hidden"
+    opened(ops)
+    eventually(lambda: ops.run(badge), timeout_s=PATIENT_S)
+
+
 def test_every_panel_of_the_board_is_there_with_its_values(ops: OpenPage, api: RecordedApi) -> None:
     opened(ops)
     board = api.boards["tickhouse-pipeline"]
