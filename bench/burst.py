@@ -17,7 +17,7 @@ from bench.bench_stack import (
     wait_for,
 )
 from bench.harness import Figures, at_most, rounded, say
-from bench.market import market_config
+from bench.market import live_config
 from bench.pipeline import live_producer, producer_metrics
 from common.settings import Settings
 from common.topics import GAPS, TRADES
@@ -33,11 +33,8 @@ def run(bench: BenchStack) -> Figures:
     settings = bench.up("kafka", "registry")
     empty_topics(settings)
     seconds = bench.sized(SECONDS, 10)
-    config = {
-        "market": market_config(EVENTS_PER_SECOND * seconds, seconds),
-        # In real time, as Binance does: a client that reads too slowly is disconnected.
-        "playback": {"speed": 1, "live_times": True, "start": "subscription", "start_after_s": 2, "slow_client": "cut"},
-    }
+    # As Binance does: a client that reads too slowly is disconnected.
+    config = live_config(EVENTS_PER_SECOND, seconds, slow_client="cut")
     with local_exchange(bench, "burst", config) as market, live_producer(bench, "burst") as producer:
         wait_for(lambda: market.state()["state"] == "playing", "the market to play", timeout_s=60)
         offered_at, drained, peaks = follow(market, producer, settings, EVENTS_PER_SECOND * seconds)

@@ -13,7 +13,7 @@ import redis
 
 from bench.bench_stack import BenchStack, LocalExchange, local_exchange, wait_for
 from bench.harness import BenchmarkFailed, Figures, at_most, percentile, rounded, say
-from bench.market import market_config
+from bench.market import live_config
 from bench.pipeline import CoresUsed, live_producer, remove_earlier_data, streaming_job
 from common.settings import Settings
 
@@ -111,10 +111,7 @@ def watched_run(
     remove_earlier_data(bench, settings)
     warmup_s, measured_s = bench.sized(WARMUP_S, 20), bench.sized(MEASURED_S, 20)
     length_s = warmup_s + measured_s + REST_S
-    config = {
-        "market": market_config(EVENTS_PER_SECOND * length_s, length_s),
-        "playback": {"speed": 1, "live_times": True, "start": "subscription", "start_after_s": 2},
-    }
+    config = live_config(EVENTS_PER_SECOND, length_s)
     with (
         local_exchange(bench, name, config) as market,
         streaming_job(bench, name) as spark,

@@ -20,6 +20,18 @@ def market_config(events: int, length_s: int, **more: object) -> dict[str, objec
     return {"seed": SEED, "events": events, "length_s": length_s, "bursts": [], "silent_minutes": {}, **more}
 
 
+def live_config(events_per_s: int, length_s: int, **playback: object) -> dict[str, object]:
+    """Return the exchange's configuration for such a market in real time, with today's times.
+
+    Args:
+        events_per_s: Aggregate trades per second.
+        length_s: Seconds that it plays.
+        playback: Further settings of its playback.
+    """
+    in_real_time = {"speed": 1, "live_times": True, "start": "subscription", "start_after_s": 2}
+    return {"market": market_config(events_per_s * length_s, length_s), "playback": {**in_real_time, **playback}}
+
+
 def synthetic_frames(events: int) -> Iterator[bytes]:
     """Yield aggTrade frames of a combined stream: 24 symbols by time, about 230 bytes each."""
     from standins.exchange.connections import wrapped

@@ -22,7 +22,7 @@ from bench.bench_stack import BenchStack, local_exchange, temporary_stack, wait_
 from bench.chromium import chromium, missing_browser
 from bench.freshness_p95_s import EVENTS_PER_SECOND, MEASURED_S, REST_S, WARMUP_S, sent_times
 from bench.harness import load_1m, percentile, rounded, say
-from bench.market import market_config
+from bench.market import live_config
 from bench.pipeline import live_producer, remove_earlier_data, streaming_job
 from common.settings import Settings
 
@@ -55,10 +55,7 @@ def measured(bench: BenchStack, profile: Path) -> dict[str, Any]:
     remove_earlier_data(bench, settings)
     warmup_s, measured_s = bench.sized(WARMUP_S, 20), bench.sized(MEASURED_S, 20)
     length_s = warmup_s + measured_s + REST_S
-    config = {
-        "market": market_config(EVENTS_PER_SECOND * length_s, length_s),
-        "playback": {"speed": 1, "live_times": True, "start": "subscription", "start_after_s": 2},
-    }
+    config = live_config(EVENTS_PER_SECOND, length_s)
     with (
         local_exchange(bench, "page", config) as market,
         streaming_job(bench, "page"),

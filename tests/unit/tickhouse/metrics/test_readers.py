@@ -7,7 +7,6 @@ import pytest
 
 from common.errors import StoreUnavailable
 from tests.eventually import eventually
-from tickhouse.metrics import readers
 from tickhouse.metrics.figures import Figure
 from tickhouse.metrics.readers import LONGEST_PAUSE_S, MOST_READ_S, SHORTEST_PAUSE_S, Reading, StoreReader, StoreReaders
 
@@ -90,5 +89,8 @@ def test_stores_come_and_go() -> None:
     both.stop()
 
 
-def test_a_read_takes_at_most_a_fortieth_of_the_time() -> None:
-    assert 1 / (1 + readers.PAUSE_FACTOR) < 1 / 40
+@pytest.mark.parametrize("took", [0.01, 0.3, 2.0, 7.4])
+def test_a_read_takes_at_most_a_fortieth_of_the_time(took: float) -> None:
+    pause = Reading(0.0, took).pause_s
+
+    assert took / (took + pause) < 1 / 40
