@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from _pytest.runner import runtestprotocol
 from xdist.scheduler import LoadScopeScheduling
 
 from common.settings import REPO, Settings, load_settings
@@ -53,14 +54,14 @@ class Stack:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Yield the stack of this test session; all of it is removed at the end."""
+    """Yield the stack of a group of tests; all of it is removed when the group ends."""
     with own_home() as home:
         yield Stack(home)
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """Yield the local Spark session of this test session; it needs no server."""
+    """Yield the local Spark session of a group of tests; it needs no server."""
     from spark.local_session import local_session
     from stack.engine.fetch import jar_dir
 
@@ -109,6 +110,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: order.index(names[item]) if names[item] in order else len(order))
     else:
         items.sort(key=lambda item: "/tests/unit/" not in item.path.as_posix())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """End the fixtures of the session with each group that shares servers.
+
+    The next group starts its own servers, with empty stores: what a test finds depends on the tests
+    of its group, which always run in one order, and not on the groups that its worker ran before.
+    """
+    if nextitem is None or not _ends_group(item.nodeid, nextitem.nodeid):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    runtestprotocol(item, nextitem=None)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _ends_group(nodeid: str, following: str) -> bool:
+    return group(nodeid) in GROUPS and group(nodeid) != group(following)
 
 
 class ByStack(LoadScopeScheduling):

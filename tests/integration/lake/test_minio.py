@@ -71,7 +71,7 @@ def test_another_block_store_is_refused_and_the_lake_is_unchanged(
 ) -> None:
     before = head(settings, INGEST)
     monkeypatch.setenv("LAKE_STORE", "local")
-    with pytest.raises(ServiceNotReady, match="are in s3 bucket lake-blocks, not in local"):
+    with pytest.raises(ServiceNotReady, match="are in the block store s3 bucket lake-blocks, not in local"):
         stack.up("lakefs")
     monkeypatch.setenv("LAKE_STORE", "minio")
     assert head(stack.up("lakefs"), INGEST) == before
