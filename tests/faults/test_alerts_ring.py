@@ -18,6 +18,7 @@ import pytest
 from confluent_kafka import Producer
 
 from common.clients.airflow import AirflowApi
+from common.clients.lakefs import INGEST, repository
 from common.topics import TRADES
 from stack.engine import supervisor
 from stack.engine.lifecycle import up
@@ -27,6 +28,7 @@ from tests.e2e.lakehouse import await_stream, tickhouse, until
 from tests.e2e.test_scheduled import trades
 from tests.homes import own_home
 from tests.integration.observe.conftest import SERVICES, Observed
+from tickhouse.lake.branches import commit
 
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -36,7 +38,8 @@ CONFIG = Path(__file__).with_name("market.yaml")
 CONNECTOR = "mongodb-trades"
 # The promise is a minute; a machine that is three times slower gets three.
 RINGS_S = 180.0
-BAD_DAY, GOOD_DAY = "2024-03-05", "2024-03-07"
+NOON = datetime(2024, 3, 5, 12, tzinfo=UTC)
+THE_DAY = {"from": "2024-03-05", "to": "2024-03-05"}
 
 
 @pytest.fixture(scope="module")
@@ -99,17 +102,20 @@ def test_a_record_that_nobody_can_read(observed: Observed) -> None:
 
 
 def test_an_audit_that_fails(observed: Observed, tmp_path: Path) -> None:
-    jump = ["70"] * 60 + ["630"] * 60  # nine times as much within a minute
     with AirflowApi(observed.settings) as airflow:
-        with rings(observed, "AuditFailed"), rings(observed, "audit_failed", "dag:nightly_batch"):
-            assert backfill(airflow, tmp_path, BAD_DAY, jump, first=90_000) == "failed"
-        assert backfill(airflow, tmp_path, GOOD_DAY, ["70"] * 120, first=95_000) == "success"
-    until("the end of the alert", is_resolved(observed, "AuditFailed"), RINGS_S)
+        file = write_archive(tmp_path / "day.csv", trades(90_000, NOON, ["70"] * 120))
+        conf = {"market": "spot", "symbol": "LTCUSDT", **THE_DAY, "file": str(file)}
+        assert airflow.wait("backfill", airflow.trigger("backfill", conf), 900.0) == "success"
+        ingest = repository(observed.settings).branch(INGEST)
+        path = next(one.path for one in ingest.objects(prefix=f"bronze/trades/date={NOON:%Y-%m-%d}/"))
+        with ingest.object(path).reader(mode="rb") as reader:
+            body = reader.read()
 
-
-def backfill(airflow: AirflowApi, folder: Path, day: str, prices: list[str], first: int) -> str:
-    """Send a day through the DAGs and return how the run ended."""
-    noon = datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=UTC)
-    file = write_archive(folder / f"{day}.csv", trades(first, noon, prices))
-    conf = {"market": "spot", "symbol": "LTCUSDT", "from": day, "to": day, "file": str(file)}
-    return airflow.wait("backfill", airflow.trigger("backfill", conf), 900.0)
+        with rings(observed, "audit_failed", "dag:nightly_batch"):
+            ingest.object(path).delete()
+            commit(observed.settings, INGEST, "lose a file", {})
+            assert airflow.wait("nightly_batch", airflow.trigger("nightly_batch", THE_DAY), 900.0) == "failed"
+        ingest.object(path).upload(body, mode="wb")
+        commit(observed.settings, INGEST, "restore the file", {})
+        assert airflow.wait("nightly_batch", airflow.trigger("nightly_batch", THE_DAY), 900.0) == "success"
+    until("the end of the alert", is_resolved(observed, "audit_failed", "dag:nightly_batch"), RINGS_S)
