@@ -16,6 +16,10 @@ from typer._click import Context
 from typer.core import TyperGroup
 
 from common.errors import ServiceNotReady, TickhouseError, TransientError
+from tickhouse.cli.output import HAS_PRINTED_JSON, print_json
+
+# In the context of a call: whether it was called with --json.
+_HAS_JSON = "tickhouse.has_json"
 
 
 class CommandGroup(TyperGroup):
@@ -25,14 +29,20 @@ class CommandGroup(TyperGroup):
         """Parse the arguments, with `--demo` accepted after the command as well."""
         if "--demo" in args:
             args = ["--demo", *(word for word in args if word != "--demo")]
+        ctx.meta[_HAS_JSON] = "--json" in args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:
-        """Run the command; our own errors end it with their exit code."""
+        """Run the command; our own errors end it with their exit code.
+
+        With `--json` the error is one JSON document on standard output too.
+        """
         try:
             return super().invoke(ctx)
         except TickhouseError as error:
             show_error(error)
+            if ctx.meta[_HAS_JSON] and not ctx.meta.get(HAS_PRINTED_JSON):
+                print_error_as_json(error)
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
             if error.errno != errno.ENOSPC:
@@ -50,16 +60,27 @@ app = typer.Typer(
     name="tickhouse",
     cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,  # locals may hold a password
     help="A crypto market-data lakehouse: every event in every store exactly once.",
 )
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tickhouse {version('tickhouse')}")
+        raise typer.Exit
 
 
 @app.callback()
 def root(
     demo: Annotated[
         bool, typer.Option("--demo", help="Use the demo's lakehouse, which `tickhouse demo` leaves running.")
+    ] = False,
+    version: Annotated[  # its callback does it
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Choose the lakehouse that the command works on."""
@@ -79,6 +100,12 @@ def show_error(error: TickhouseError) -> None:
         typer.echo(f"Next: {error.next_command}", err=True)
     if isinstance(error, TransientError):
         _point_to_demo()
+
+
+def print_error_as_json(error: TickhouseError) -> None:
+    """Write an error as JSON to standard output."""
+    said = {"message": error.message, "safe": error.safe, "next": error.next_command, "exit_code": error.exit_code}
+    print_json({"error": {"type": type(error).__name__, **said}})
 
 
 def _point_to_demo() -> None:

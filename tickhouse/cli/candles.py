@@ -47,6 +47,8 @@ def _print_table(bars: list[CandleBar], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if not bars:
+        Console(stderr=True).print("There are no candles in this range.")
     table = Table(title=title, title_justify="left")
     for name in ("open time (UTC)", "open", "high", "low", "close", "volume", "trades"):
         table.add_column(name, justify="left" if name.startswith("open time") else "right")

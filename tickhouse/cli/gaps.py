@@ -20,30 +20,40 @@ def register(app: typer.Typer) -> None:
     gaps.command("declare")(declare)
 
 
-def show(
+def show(  # noqa: PLR0917  # typer makes each an option
     context: typer.Context,
     state: Annotated[str | None, typer.Option(help="Only gaps in this state: open, filled or unfillable.")] = None,
+    market: Annotated[str | None, typer.Option(help="Only gaps of this market: spot, usdm or coinm.")] = None,
     symbol: Annotated[str | None, typer.Option(help="Only gaps of this symbol.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to show; the totals count all gaps.")] = 100,
     json: JsonOption = False,
 ) -> None:
     """Show the gap ledger: each range of missing ids and its state."""
     from common.clients.kafka import TopicLog
-    from common.errors import ConfigurationError
     from common.settings import load_settings
-    from common.topics import GAPS
+    from common.topics import GAPS, LEDGER
     from tickhouse.cli.output import print_json
+    from tickhouse.known_names import require_market, require_one, require_pair
 
     if context.invoked_subcommand is not None:
         return
-    if state is not None and state not in STATES:
-        raise ConfigurationError(f"Expected one of the states {', '.join(STATES)}, was {state!r}.")
+    if state is not None:
+        require_one("state", state, STATES)
+    if market is not None:
+        require_market(market)
     reader = TopicLog(load_settings().kafka_bootstrap_servers)
     try:
-        values = sorted(reader.latest(GAPS).values(), key=lambda gap: gap["detected_at_us"])
+        by_key = reader.latest(GAPS)
+        if symbol is not None:
+            known = {(of[0], of[1]) for of in (key.split("/") for key in (*by_key, *reader.latest(LEDGER)))}
+            _, symbol = require_pair(market or "", symbol, known, command="tickhouse status")
     finally:
         reader.close()
-    chosen = [gap for gap in values if state in (None, gap["state"]) and symbol in (None, gap["symbol"])]
+    chosen = [
+        gap
+        for gap in sorted(by_key.values(), key=lambda gap: gap["detected_at_us"])
+        if state in (None, gap["state"]) and symbol in (None, gap["symbol"]) and market in (None, gap["market"])
+    ]
     if json:
         print_json(chosen)
     else:

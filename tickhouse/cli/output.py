@@ -8,6 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from typer._click.globals import get_current_context
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,8 +26,15 @@ MARKS: dict[str, str] = {
 DETAIL_EVERY_S = 15.0
 
 
+# In the context of a call: a command wrote its document, so an error after it writes none.
+HAS_PRINTED_JSON = "tickhouse.has_printed_json"
+
+
 def print_json(document: object) -> None:
     """Write one JSON document to standard output."""
+    context = get_current_context(silent=True)
+    if context is not None:
+        context.meta[HAS_PRINTED_JSON] = True
     json.dump(document, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
 

@@ -28,9 +28,15 @@ def statistics(
     from common.settings import home, load_settings
     from common.symbols import upper_latin
     from tickhouse.cli.output import print_json
+    from tickhouse.known_names import require_market, require_pair
 
+    if market:
+        require_market(market)
     with geode.connected(load_settings(), "reader") as client:
         found = all_statistics(client, market, upper_latin(symbol))
+        if symbol and not found:
+            known = {(one["market"], one["symbol"]) for one in all_statistics(client)}
+            require_pair(market, symbol, known, command="tickhouse statistics")
     simulated = is_simulated(home())
     if json:
         print_json([{**one, "is_simulated": simulated} for one in found])
