@@ -16,19 +16,21 @@ from typer._click import Context
 from typer.core import TyperGroup
 
 from common.errors import ServiceNotReady, TickhouseError, TransientError
-from tickhouse.cli.output import HAS_PRINTED_JSON, print_json
+from tickhouse.cli.output import HAS_PRINTED_JSON, IS_WIDE, print_json
 
 # In the context of a call: whether it was called with --json.
 _HAS_JSON = "tickhouse.has_json"
+# Options of the root that a person may also give after the command.
+_ANYWHERE = ("--demo", "--wide")
 
 
 class CommandGroup(TyperGroup):
     """Prints our own errors without a traceback: message, what is safe and the next command."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse the arguments, with `--demo` accepted after the command as well."""
-        if "--demo" in args:
-            args = ["--demo", *(word for word in args if word != "--demo")]
+        """Parse the arguments, with `--demo` and `--wide` accepted after the command as well."""
+        anywhere = [word for word in _ANYWHERE if word in args]
+        args = [*anywhere, *(word for word in args if word not in anywhere)]
         ctx.meta[_HAS_JSON] = "--json" in args
         return super().parse_args(ctx, args)
 
@@ -76,14 +78,17 @@ def _show_version(is_asked: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     demo: Annotated[
         bool, typer.Option("--demo", help="Use the demo's lakehouse, which `tickhouse demo` leaves running.")
     ] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Show whole tables, however narrow the terminal is.")] = False,
     version: Annotated[  # its callback does it
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Choose the lakehouse that the command works on."""
+    context.meta[IS_WIDE] = wide
     if demo:
         from tickhouse.demo.home import enter
 

@@ -42,11 +42,9 @@ def register(app: typer.Typer) -> None:
 @connectors.command("ls")
 def list_all(json: JsonOption = False) -> None:
     """List every connector that has a file or runs: state, tasks, lag, dead letters."""
-    from rich.console import Console
-    from rich.table import Table
-
     from common.settings import load_settings
     from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
     from tickhouse.connectors.health import survey
 
     with _worker() as worker:
@@ -54,20 +52,20 @@ def list_all(json: JsonOption = False) -> None:
     if json:
         print_json([connector.document() for connector in surveyed])
         return
-    table = Table("connector", "state", "tasks", "topics", "lag", "dead letters", "file")
-    for connector in surveyed:
-        tasks = f"{connector.tasks_running}/{len(connector.tasks)}"
-        lag = "" if connector.lag_records is None else f"{connector.lag_records:,}"
-        table.add_row(
+    rows = [
+        (
             connector.name,
             connector.state,
-            tasks,
+            f"{connector.tasks_running}/{len(connector.tasks)}",
             ", ".join(connector.topics),
-            lag,
+            "" if connector.lag_records is None else f"{connector.lag_records:,}",
             f"{connector.dead_letters:,}",
             "" if connector.has_file else "none",
         )
-    Console().print(table)
+        for connector in surveyed
+    ]
+    columns = ("connector", "state", "tasks", "topics", "lag", "dead letters", "file")
+    show_table(columns, rows, right=("lag", "dead letters"), optional=("topics", "file"))
 
 
 @connectors.command()

@@ -91,16 +91,21 @@ def declare(
 
 def _table(gaps: list[dict[str, Any]], limit: int) -> None:
     from rich.console import Console
-    from rich.table import Table
+
+    from tickhouse.cli.render.tables import show_table
 
     if not gaps:
         Console().print("The gap ledger has no such gap.")
         return
-    table = Table("market", "symbol", "stream", "first id", "last id", "ids", "state", "reason", "source")
-    for gap in gaps[-limit:]:
-        row = (gap["market"], gap["symbol"], gap["stream"], gap["first_id"], gap["last_id"], _size(gap), gap["state"])
-        table.add_row(*map(str, row), gap["reason"], gap["source"])
-    Console().print(table)
+    rows = [
+        (
+            *(gap["market"], gap["symbol"], gap["stream"], gap["first_id"], gap["last_id"], _size(gap)),
+            *(gap["state"], gap["reason"], gap["source"]),
+        )
+        for gap in gaps[-limit:]
+    ]
+    columns = ("market", "symbol", "stream", "first id", "last id", "ids", "state", "reason", "source")
+    show_table(columns, rows, right=("first id", "last id", "ids"), optional=("stream", "reason", "source"))
     hidden = f"the newest {limit:,} of " if len(gaps) > limit else ""
     Console().print(f"{hidden}{len(gaps):,} gaps: " + ", ".join(_sums(gaps)), highlight=False)
 

@@ -30,6 +30,16 @@ DETAIL_EVERY_S = 15.0
 HAS_PRINTED_JSON = "tickhouse.has_printed_json"
 
 
+# In the context of a call: the person asked for whole values on a narrow terminal.
+IS_WIDE = "tickhouse.is_wide"
+
+
+def is_wide() -> bool:
+    """Return whether the command was called with --wide."""
+    context = get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(IS_WIDE))
+
+
 def print_json(document: object) -> None:
     """Write one JSON document to standard output."""
     context = get_current_context(silent=True)

@@ -45,14 +45,10 @@ def statistics(
 
 
 def _print_table(found: list[dict[str, Any]], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from tickhouse.cli.render.tables import show_table
 
-    table = Table(title=title or None, title_justify="left")
-    for name in ("market", "symbol", "stream"):
-        table.add_column(name)
-    for name in COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
-    for one in found:
-        table.add_row(one["market"], one["symbol"], one["stream"], *(str(one[name]) for name in COLUMNS))
-    Console(highlight=False).print(table)
+    columns = ("market", "symbol", "stream", *COLUMNS)
+    rows = [[one[name] for name in columns] for one in found]
+    names = [name.replace("_", " ") for name in columns]
+    optional = ("stream", "open", "volume", "vwap", "trades", "until")
+    show_table(names, rows, title=title, empty="There are no statistics yet.", right=names[3:], optional=optional)
