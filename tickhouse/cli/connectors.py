@@ -143,6 +143,7 @@ def restart(
     name: Name,
     failed: Annotated[bool, typer.Option("--failed", help="Restart only the parts that failed.")] = False,
     task: Annotated[int | None, typer.Option(min=0, help="Restart only this task, by its number.")] = None,
+    json: JsonOption = False,
 ) -> None:
     """Restart a connector and its tasks; unconfirmed records are delivered again."""
     with _worker() as worker:
@@ -150,36 +151,41 @@ def restart(
             worker.restart(name, only_failed=failed)
         else:
             worker.restart_task(name, task)
+    _say(name, "restarted", json)
 
 
 @connectors.command()
-def pause(name: Name) -> None:
+def pause(name: Name, json: JsonOption = False) -> None:
     """Pause a connector until it is resumed."""
     with _worker() as worker:
         worker.pause(name)
+    _say(name, "paused", json)
 
 
 @connectors.command()
-def stop(name: Name) -> None:
+def stop(name: Name, json: JsonOption = False) -> None:
     """Stop a connector: its tasks end, and its offsets stay. `resume` starts it again."""
     with _worker() as worker:
         worker.stop(name)
+    _say(name, "stopped", json)
 
 
 @connectors.command()
-def resume(name: Name) -> None:
+def resume(name: Name, json: JsonOption = False) -> None:
     """Resume a paused or stopped connector."""
     with _worker() as worker:
         worker.resume(name)
+    _say(name, "resumed", json)
 
 
 @connectors.command()
-def delete(name: Name, yes: Yes = False) -> None:
+def delete(name: Name, yes: Yes = False, json: JsonOption = False) -> None:
     """Remove a connector from the worker; data and offsets stay, so `apply` continues from them."""
     if not yes:
         typer.confirm(f"Remove {name} from the worker?", abort=True, err=True)
     with _worker() as worker:
         worker.delete(name)
+    _say(name, "deleted", json)
 
 
 @connectors.command()
@@ -236,7 +242,7 @@ def show_offsets(name: Name, json: JsonOption = False) -> None:
 
 
 @offsets.command()
-def reset(name: Name, yes: Yes = False) -> None:
+def reset(name: Name, yes: Yes = False, json: JsonOption = False) -> None:
     """Reset a connector to the start of its topics; shows first what is delivered again."""
     from common.settings import load_settings
     from tickhouse.connectors.health import redelivery
@@ -246,6 +252,16 @@ def reset(name: Name, yes: Yes = False) -> None:
         if not yes:
             typer.confirm("Reset?", abort=True, err=True)
         worker.reset_offsets(name)
+    _say(name, "reset", json)
+
+
+def _say(name: str, done: str, json: bool) -> None:
+    from tickhouse.cli.output import console, print_json
+
+    if json:
+        print_json({"name": name, "done": done})
+    else:
+        console().print(f"{name} is {done}.")
 
 
 def _wanted(names: list[str] | None, files: list[Path] | None) -> dict[str, Connector]:

@@ -43,21 +43,24 @@ def list_all(
 
 
 @dags.command()
-def pause(names: Names) -> None:
+def pause(names: Names, json: JsonOption = False) -> None:
     """Pause DAGs: no new run starts, and running tasks finish."""
-    _set(names, is_paused=True)
+    _set(names, is_paused=True, json=json)
 
 
 @dags.command()
-def unpause(names: Names) -> None:
+def unpause(names: Names, json: JsonOption = False) -> None:
     """Unpause DAGs: scheduled and waiting runs start again."""
-    _set(names, is_paused=False)
+    _set(names, is_paused=False, json=json)
 
 
-def _set(names: list[str], *, is_paused: bool) -> None:
+def _set(names: list[str], *, is_paused: bool, json: bool) -> None:
     from common.clients.airflow import AirflowApi
     from common.settings import load_settings
+    from tickhouse.cli.output import print_json
 
     with AirflowApi(load_settings()) as airflow:
         for name in names:
             airflow.pause(name, is_paused=is_paused)
+    if json:
+        print_json([{"dag": name, "is_paused": is_paused} for name in names])

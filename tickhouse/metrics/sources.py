@@ -36,6 +36,7 @@ STREAMS: Final = {"geode": "statistics", "neo4j": "lake"}
 # Section of the status to the store that it is about.
 STORES: Final = {"connectors": "connect", "notifications": "rabbitmq"}
 ENDED: Final = ("success", "failed")
+OWN_PROGRAM: Final = "store_metrics"
 
 
 def store_sources(settings: Settings) -> dict[str, Read]:
@@ -114,7 +115,8 @@ def _stream() -> Iterator[Figure]:
 
 def _programs() -> Iterator[Figure]:
     for name, state in supervisor.states().items():
-        yield Figure("program_running", state.state == "RUNNING", (name,))
+        # Supervisord calls this program itself STARTING for some seconds while it already answers.
+        yield Figure("program_running", state.state == "RUNNING" or name == OWN_PROGRAM, (name,))
         if state.pid:
             yield Figure("program_memory_bytes", sum(map(_memory, process_tree(state.pid))), (name,))
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -62,6 +63,15 @@ def test_with_json_an_error_is_a_document_too() -> None:
         }
     }
     assert result.stderr.startswith("UnknownName: There is no market 'sopt'.")
+
+
+def test_every_command_that_tells_something_has_json() -> None:
+    def without(command: Any, path: str) -> list[str]:
+        if getattr(command, "commands", None):
+            return [found for name, one in command.commands.items() for found in without(one, f"{path} {name}")]
+        return [] if any("--json" in parameter.opts for parameter in command.params) else [path.strip()]
+
+    assert without(typer.main.get_command(app), "") == ["logs show"], "its output is lines of a log"
 
 
 def test_an_error_after_the_document_writes_no_second_one() -> None:
