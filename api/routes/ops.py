@@ -18,6 +18,7 @@ from api.parameters import Parameters
 from api.problems import ApiProblem
 from api.prometheus import MetricSeries, PrometheusClient, QueryRefused
 from api.routes.common import MAY_READ, Serving, problems
+from tickhouse.alerts.status_rules import own_labels
 
 # Prometheus reads every 10 s, so an answer of the last 5 s is as good as a new one.
 FRESH_S: Final = 5.0
@@ -85,7 +86,8 @@ async def alerts(request: Request, asked: Annotated[NoParameters, Query()], serv
 
 
 def _alert(document: dict[str, Any]) -> dict[str, Any]:
-    labels = {name: value for name, value in document["labels"].items() if name not in ("alertname", "severity")}
+    all_labels = document["labels"].items()
+    labels = own_labels({name: value for name, value in all_labels if name not in ("alertname", "severity")})
     notes = document.get("annotations", {})
     return {
         "alert": document["labels"].get("alertname", ""),

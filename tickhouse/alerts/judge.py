@@ -143,7 +143,11 @@ class Judge:
             return self._repaired(fact, text, moment)
         rules = [rule for rule in self._rules if rule.is_enabled and is_for(rule, fact)]
         self._remember_failed_audit(fact, rules, moment)
-        return [_alert(rule, fact.subject, fact.window, text=text, values=fact.values, moment=moment) for rule in rules]
+        alerts = [
+            _alert(rule, fact.subject, fact.window, text=text, values=fact.values, moment=moment) for rule in rules
+        ]
+        # An audit that passed published its days, so its warnings are no more than that.
+        return [replace(one, severity="warning") for one in alerts] if "warnings" in fact.values else alerts
 
     def _remember_failed_audit(self, fact: Announced, rules: Iterable[Rule], moment: Moment) -> None:
         for rule in rules:

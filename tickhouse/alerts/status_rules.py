@@ -109,10 +109,19 @@ def announced(message: Mapping[str, Any]) -> Announced | None:
     return Announced("run_failed", f"dag:{dag}", run_id, f"run {run_id} failed", values)
 
 
+def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels that say what an alert is about.
+
+    Prometheus adds to each series which process it scraped. That says something only where there is
+    nothing else, as in TargetDown.
+    """
+    return {name: value for name, value in labels.items() if name not in ("instance", "job")} or dict(labels)
+
+
 def _of_metrics(message: Mapping[str, Any]) -> Announced:
     """Return what Prometheus found; its rule is in observe/prometheus/rules and not among ours."""
     labels = {str(name): str(value) for name, value in message.get("labels", {}).items()}
-    own = {name: value for name, value in labels.items() if name not in ("instance", "job")} or labels
+    own = own_labels(labels)
     subject = ",".join(f"{name}={own[name]}" for name in sorted(own)) or str(message.get("alert", ""))
     names = ("alert", "state", "severity", "starts_at", "description", "runbook")
     values = {name: str(message.get(name, "")) for name in names}

@@ -172,7 +172,8 @@ def test_missed_nights_and_warnings_ring() -> None:
     warned = {"kind": "audit_warned", "dag": "nightly_batch", "run_id": "r", "warnings": ["law"], "report": "http://r"}
 
     assert [alert.kind for alert in judge_of().announcement(missed, LIVE)] == ["run_failed"]
-    assert [alert.kind for alert in judge_of().announcement(warned, LIVE)] == ["audit_failed"]
+    (alert,) = judge_of().announcement(warned, LIVE)
+    assert (alert.kind, alert.severity) == ("audit_failed", "warning")
     quiet = {"audit_failed": RULES["audit_failed"].model_copy(update={"with_warnings": False})}
     assert judge_of(rules=quiet).announcement(warned, LIVE) == []
 
