@@ -21,8 +21,8 @@ test: setup    ## run the tests in parallel on real servers that they share; abo
 test-long: setup ## run the tests that take minutes each: simulated weeks, damaged checkpoints
 	@$(BIN)/pytest tests -m long
 
-check: setup   ## check format, lint, types, layers of imports, licences
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/pip-licenses --summary
+check: setup   ## check format, lint, types, layers of imports, licences, the Compose file
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/pip-licenses --summary && $(BIN)/compose-lint check -q --skip-suppressed --no-env --strict-config --fail-on medium docker-compose.yml
 
 bench: setup   ## run the benchmarks, each against a floor on this machine; write bench/latest.json
 	@$(BIN)/python -m bench
