@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-COLUMNS, LINES = 100, 30
+COLUMNS, LINES = 110, 34
 
 
 @dataclass(frozen=True, slots=True)
