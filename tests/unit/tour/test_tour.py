@@ -27,7 +27,8 @@ from tour.terminal import COLUMNS, LINES, Chunk, Recording, record
 
 MOST_BYTES = 200_000
 PRIVATE = re.compile(r"/work\b|/root\b|/home/|/tmp/|\.internal\b")
-SECRET = re.compile(r"(?i)(?:password|secret|token)\s*[=:]\s*['\"]?[\w+/-]{12,}")
+# A value, and not the name of a setting.
+SECRET = re.compile(r"(?i:password|secret|token)\s*[=:]\s*['\"]?(?=[A-Z_]*[a-z0-9])[\w+/-]{12,}")
 ERASE_TWO = "\r\x1b[2K\x1b[1A\x1b[2K"
 
 
