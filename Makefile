@@ -4,7 +4,7 @@ PYTHON := $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check bench up down status clean
+.PHONY: help setup demo test test-long check bench tour up down status clean
 
 help:          ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,8 +21,11 @@ test: setup    ## run the tests in parallel on real servers that they share; abo
 test-long: setup ## run the tests that take minutes each: simulated weeks, damaged checkpoints
 	@$(BIN)/pytest tests -m long
 
-check: setup   ## check format, lint, types, layers of imports, licences
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/pip-licenses --summary
+check: setup   ## check format, lint, types, layers of imports, licences, the Compose file
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/pip-licenses --summary && $(BIN)/compose-lint check -q --skip-suppressed --no-env --strict-config --fail-on medium docker-compose.yml
+
+tour: setup    ## record the demo again: docs/tour/demo.cast, pictures of the pages, the picture of the lineage
+	@$(BIN)/python -m tour
 
 bench: setup   ## run the benchmarks, each against a floor on this machine; write bench/latest.json
 	@$(BIN)/python -m bench

@@ -1,14 +1,15 @@
 """Publish a reproducible report of a month.
 
-What: executes `notebooks/monthly.ipynb` for a lake ref. The notebook computes the aggregates of the
-month again from silver with Spark, compares them with the published ones, and plots price, volume
-and volatility. Its page shows the commit and the hash of the result.
+What: executes two notebooks for a lake ref. `notebooks/monthly.ipynb` computes the aggregates of
+the month again from silver with Spark, compares them with the published ones, and plots price,
+volume and volatility. `notebooks/measures.ipynb` measures order-flow imbalance, volatility by hour
+and the correlation of symbols. Each page shows the commit and the hash of the result.
 Why: anybody can rebuild a figure of the report from the commit that it names.
 When: on the second of each month for the month before; by hand for any ref and month.
 Prerequisites: `tickhouse up --profile core`; `nightly_batch` has published days of the month.
 Without one, the run is skipped.
 
-The executed notebook and its page are published beside the Data Docs. The same commit gives the
+The executed notebooks and their pages are published beside the Data Docs. The same commit gives the
 same hash.
 """
 
@@ -46,7 +47,7 @@ from tickhouse.dag_tasks.task import task
     default_args={"retries": 1, "retry_delay": timedelta(seconds=30), "execution_timeout": timedelta(hours=2)},
 )
 def monthly_report() -> None:
-    """Run the notebook."""
+    """Run the notebooks, one after the other."""
 
     @task(inlets=[MAIN], outlets=[MONTHLY_REPORT], pool="spark_batch")
     def execute(params: dict[str, Any], dag_run: Any) -> dict[str, str]:
@@ -55,7 +56,14 @@ def monthly_report() -> None:
 
         return monthly_report.execute(params, dag_run)
 
-    execute()
+    @task(inlets=[MAIN], outlets=[MONTHLY_REPORT])
+    def measure(params: dict[str, Any], dag_run: Any) -> dict[str, str]:
+        """Execute the notebook of measures; return what `execute` does."""
+        from tickhouse.dag_tasks import monthly_report
+
+        return monthly_report.execute(params, dag_run, "measures")
+
+    execute() >> measure()
 
 
 monthly_report()

@@ -116,7 +116,8 @@ def _write_index(root: Path) -> None:
     page = (
         "<!doctype html><meta charset=utf-8><title>Audits</title>"
         "<style>body{font:16px sans-serif;margin:2em}"
-        "td,th{padding:.3em .8em;text-align:left;vertical-align:top}</style>"
+        "td,th{padding:.3em .8em;text-align:left;vertical-align:top}"
+        "td:nth-child(-n+5){white-space:nowrap}</style>"
         f"<h1>Audits of the lake</h1><table>{head}{rows}</table>"
     )
     page = with_banner(page, banner(root.parent))

@@ -186,6 +186,8 @@ def test_the_monthly_report_and_the_audit_on_demand_succeed(
     page = (settings.home / "data_docs" / "reports" / f"monthly-2024-03-{commit[:16]}.html").read_text()
     assert page.count('src="data:image/png') == 2
     assert table_hash(published(LakeFiles.of(settings, commit), MIDNIGHT.date().replace(day=1))) in page
+    measures = (settings.home / "data_docs" / "reports" / f"measures-2024-03-{commit[:16]}.html").read_text()
+    assert measures.count('src="data:image/png') == 3
 
 
 @pytest.mark.usefixtures("publication")

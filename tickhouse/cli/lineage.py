@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def lineage(
     what: Annotated[str, typer.Argument(metavar="EVENT_ID|TABLE@REF", help="An event, or a table of the lake.")],
+    picture: Annotated[bool, typer.Option(help="Of a table, print a flowchart in Mermaid.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show what a table was made from, or what was made with an event.
@@ -27,12 +28,15 @@ def lineage(
     from common.settings import load_settings
     from tickhouse.cli.output import print_json
     from tickhouse.cli.render.lineage import event_document, show_event, show_table
+    from tickhouse.lineage.picture import mermaid
     from tickhouse.lineage.walk import event_lineage, table_lineage
 
     table, separator, ref = what.partition("@")
     if separator and ":" not in table:
         node = table_lineage(load_settings(), table, ref)
-        if json:
+        if picture:
+            typer.echo(mermaid(node), nl=False)
+        elif json:
             print_json(node.document())
         else:
             show_table(node)

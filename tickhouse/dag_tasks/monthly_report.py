@@ -1,4 +1,4 @@
-"""The task of DAG `monthly_report`: execute the notebook for a ref.
+"""The tasks of DAG `monthly_report`: execute a notebook for a ref.
 
 The executed notebook and its page are written beside the Data Docs.
 """
@@ -23,8 +23,8 @@ from common.settings import REPO, Settings, load_settings
 from stack.data_docs import report_site
 from tickhouse.lake.branches import head
 
-NOTEBOOK = REPO / "notebooks" / "monthly.ipynb"
-PAGE_TEMPLATE = "page"  # a folder beside the notebook
+NOTEBOOKS = REPO / "notebooks"
+PAGE_TEMPLATE = "page"  # a folder beside the notebooks
 # For the longest cell: it starts Spark and reads a month of trades.
 CELL_TIMEOUT_S = 1800
 # The output of the last cell.
@@ -33,7 +33,7 @@ _RESULT = re.compile(r"'month': '(\d{4}-\d{2})',\s*'result_hash': '([0-9a-f]{64}
 
 @dataclass(frozen=True, slots=True)
 class MonthlyReport:
-    """The result of a run of the notebook: the commit, the hash of the aggregates, and the page."""
+    """The result of a run of a notebook: the commit, the hash of what it computed, and the page."""
 
     commit_id: str
     month: str
@@ -41,8 +41,8 @@ class MonthlyReport:
     url: str
 
 
-def execute(params: Mapping[str, Any], dag_run: Any) -> dict[str, str]:
-    """Execute the notebook for the month of a run; return the fields of `MonthlyReport`.
+def execute(params: Mapping[str, Any], dag_run: Any, notebook: str = "monthly") -> dict[str, str]:
+    """Execute a notebook for the month of a run; return the fields of `MonthlyReport`.
 
     Raises:
         AirflowSkipException: The ref has no such month.
@@ -51,7 +51,7 @@ def execute(params: Mapping[str, Any], dag_run: Any) -> dict[str, str]:
     settings, month = load_settings(), month_of(params, dag_run.run_after)
     if not has_month(settings, params["ref"], month):
         raise AirflowSkipException(f"{params['ref']} has no month {month}.")
-    return asdict(report(settings, params["ref"], month))
+    return asdict(report(settings, params["ref"], month, notebook))
 
 
 def month_of(params: Mapping[str, Any], run_after: datetime) -> str:
@@ -60,13 +60,14 @@ def month_of(params: Mapping[str, Any], run_after: datetime) -> str:
     return str(params.get("month") or f"{last_month:%Y-%m}")
 
 
-def report(settings: Settings, ref: str, month: str) -> MonthlyReport:
-    """Execute the notebook and write `monthly-<month>-<commit>` as notebook and as page.
+def report(settings: Settings, ref: str, month: str, notebook: str = "monthly") -> MonthlyReport:
+    """Execute a notebook and write `<notebook>-<month>-<commit>` as notebook and as page.
 
     Args:
         settings: Addresses.
         ref: Branch, tag or commit.
         month: `YYYY-MM`; empty for the newest one.
+        notebook: A file of `notebooks/` without its suffix.
 
     Raises:
         ConfigurationError: There is no such ref.
@@ -76,15 +77,15 @@ def report(settings: Settings, ref: str, month: str) -> MonthlyReport:
     import nbformat
 
     commit_id = head(settings, ref)
-    executed = execute_notebook(commit_id, month)
+    executed = execute_notebook(commit_id, month, notebook)
     result = _RESULT.search("\n".join(output_texts(executed)))
     if result is None:
         raise ReconcileFailed(
-            f"The notebook shows no hash at commit {commit_id}.", next_command=f"jupyter run {NOTEBOOK}"
+            f"The notebook shows no hash at commit {commit_id}.", next_command=f"jupyter run notebooks/{notebook}.ipynb"
         )
     folder = report_site.folder(settings) / "reports"
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"monthly-{result[1]}-{commit_id[:16]}"
+    name = f"{notebook}-{result[1]}-{commit_id[:16]}"
     nbformat.write(executed, folder / f"{name}.ipynb")  # type: ignore[no-untyped-call]
     page = page_of(executed, f"{result[1]} at {commit_id[:16]}")
     (folder / f"{name}.html").write_text(report_site.with_banner(page, banner(settings.home)))
@@ -101,8 +102,8 @@ def has_month(settings: Settings, ref: str, month: str) -> bool:
     return bool(RefFiles.connect(settings, head(settings, ref)).parquet_files(f"gold/monthly/month={month}"))
 
 
-def execute_notebook(ref: str, month: str) -> Any:
-    """Execute the notebook for a ref and return it with its outputs.
+def execute_notebook(ref: str, month: str, name: str = "monthly") -> Any:
+    """Execute a notebook for a ref and return it with its outputs.
 
     Raises:
         ReconcileFailed: A cell failed; the message is its error.
@@ -111,7 +112,7 @@ def execute_notebook(ref: str, month: str) -> Any:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     with _environment(TICKHOUSE_REF=ref, TICKHOUSE_MONTH=month, PYTHONPATH=str(REPO)):
         resources = {"metadata": {"path": str(REPO)}}  # the kernel's working directory
         client = NotebookClient(notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources=resources)
@@ -150,7 +151,7 @@ def page_of(notebook: Any, title: str) -> str:
 
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
         template_name=PAGE_TEMPLATE,
-        extra_template_basedirs=[str(NOTEBOOK.parent)],
+        extra_template_basedirs=[str(NOTEBOOKS)],
         exclude_input=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -34,6 +35,7 @@ from tickhouse.checks.reconcile import gold
 from tickhouse.checks.reconcile.model import CheckedStream, CheckedTrade
 from tickhouse.cli import app
 from tickhouse.lake.branches import commit, ensure_branch, head
+from tickhouse.read.measures import order_flow_imbalance, return_correlations, volatility_by_hour
 
 pytestmark = pytest.mark.integration
 CHINESE = CheckedStream("spot", "币安人生USDT", "aggTrade")
@@ -145,16 +147,46 @@ def test_the_how_to_runs_on_the_real_lake(lake: Lake, capsys: pytest.CaptureFixt
 EXECUTE = """
 import sys
 from tickhouse.dag_tasks.monthly_report import execute_notebook, output_texts
-print(*output_texts(execute_notebook(sys.argv[1], "2024-08")), sep="\\n")
+print(*output_texts(execute_notebook(sys.argv[1], "2024-08", sys.argv[2])), sep="\\n")
 """
 
 
-def test_the_notebook_gives_the_published_hash(lake: Lake, tmp_path: Path) -> None:
-    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(REPO)}
-    command = [sys.executable, "-W", "ignore", "-c", EXECUTE, lake.commit_id]
+def executed(lake: Lake, notebook: str, home: Path) -> str:
+    """Return what the cells of a notebook show, executed for the lake's commit."""
+    environment = {**os.environ, "AIRFLOW_HOME": str(home), "PYTHONPATH": str(REPO)}
+    command = [sys.executable, "-W", "ignore", "-c", EXECUTE, lake.commit_id, notebook]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_notebook_gives_the_published_hash(lake: Lake, tmp_path: Path) -> None:
+    shown = executed(lake, "monthly", tmp_path)
 
     wanted = table_hash(published(LakeFiles.of(lake.settings, lake.commit_id), THE_8TH.replace(day=1)))
-    assert re.search(rf"'result_hash': '{wanted}',\s*'equals_published': True", done.stdout)
-    assert f"commit {head(lake.settings, lake.branch)}, month 2024-08" in done.stdout
+    assert re.search(rf"'result_hash': '{wanted}',\s*'equals_published': True", shown)
+    assert f"commit {head(lake.settings, lake.branch)}, month 2024-08" in shown
+
+
+def test_the_measures_of_a_commit_have_the_hash_of_its_candles(lake: Lake, tmp_path: Path) -> None:
+    shown = executed(lake, "measures", tmp_path)
+
+    bars = {
+        f"spot {symbol}": read.candles(symbol, market="spot", **BOTH, as_of=lake.commit_id).arrow()
+        for symbol in ("BTCUSDT", CHINESE.symbol)
+    }
+    busiest = order_flow_imbalance(bars["spot BTCUSDT"])
+    tables = [busiest, *(volatility_by_hour(bars[name]) for name in sorted(bars)), return_correlations(bars)]
+    wanted = hashlib.sha256("".join(map(table_hash, tables)).encode()).hexdigest()
+    assert f"'result_hash': '{wanted}'" in shown
+    assert lake.commit_id in shown
+
+
+def test_variances_of_the_hours_add_up_to_that_of_the_day(lake: Lake) -> None:
+    day = {"start": THE_8TH, "end": THE_9TH, "as_of": lake.commit_id}
+    stored = read.table("volatility", **day).arrow().to_pylist()
+
+    for row in stored:
+        hours = volatility_by_hour(read.candles(row["symbol"], market="spot", **day).arrow())
+        assert sum(hours["variance"].to_pylist()) == row["variance"], row["symbol"]
+    assert len(stored) == 2

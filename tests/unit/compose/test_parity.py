@@ -22,6 +22,12 @@ PORTS_DOCUMENT = yaml.safe_load(PORTS_FILE.read_text())
 PORTS = {name: PORTS_DOCUMENT["base"] + offset for name, offset in PORTS_DOCUMENT["offsets"].items()}
 
 
+def tag(service: dict[str, Any]) -> str:
+    """Return the tag of a service's image, which may have a digest behind it."""
+    image: str = service["image"]
+    return image.partition("@")[0].rpartition(":")[2]
+
+
 def properties(path: Path) -> dict[str, str]:
     return _properties_of(path.read_text())
 
@@ -113,7 +119,7 @@ def test_versions_are_those_of_the_native_stack(services: Services) -> None:
     pins = dict(pin.split("==") for pin in project["dependencies"])
     pom = (REPO / "stack" / "kafka" / "pom.xml").read_text()
     registry = yaml.safe_load((REPO / "stack" / "registry" / "service.yaml").read_text())["fetch"]["archives"]["app"]
-    images = {name: one["image"].rpartition(":")[2] for name, one in services.items()}
+    images = {name: tag(one) for name, one in services.items()}
 
     assert images["kafka"] in re.findall(r">(\d+\.\d+\.\d+)<", pom)
     assert images["registry"] == registry.split(":")[2]
@@ -157,7 +163,7 @@ def test_elasticsearch_differs_in_address_and_folders_only(services: Services) -
 def test_sinks_have_the_versions_of_the_native_stack(services: Services) -> None:
     from stack.elasticsearch.setup import VERSION
 
-    images = {name: one["image"].rpartition(":")[2] for name, one in services.items()}
+    images = {name: tag(one) for name, one in services.items()}
     cassandra = (REPO / "stack" / "cassandra" / "pom.xml").read_text()
 
     assert images["elasticsearch"] == VERSION
@@ -258,14 +264,14 @@ def test_rabbitmq_has_the_version_and_login_of_the_native_stack(services: Servic
     login = image_secrets({name: name for name in GENERATORS})["rabbitmq"]
     template = conf((REPO / "stack" / "rabbitmq" / "rabbitmq.conf.j2").read_text())
 
-    assert services["rabbitmq"]["image"] == f"rabbitmq:{native.partition('-')[0]}-management"
+    assert tag(services["rabbitmq"]) == f"{native.partition('-')[0]}-management"
     assert login["RABBITMQ_DEFAULT_USER"] == template["default_user"]
     assert login["RABBITMQ_DEFAULT_VHOST"] == template["default_vhost"]
 
 
 def test_neo4j_has_the_version_of_the_native_stack(services: Services) -> None:
     pom = (REPO / "stack" / "neo4j" / "pom.xml").read_text()
-    version = services["neo4j"]["image"].rpartition(":")[2].removesuffix("-community")
+    version = tag(services["neo4j"]).removesuffix("-community")
 
     assert f"<artifactId>neo4j</artifactId><version>{version}</version></dependency>" in pom
 
@@ -304,7 +310,7 @@ def test_geode_reads_the_native_files(services: Services) -> None:
 
 def test_geode_has_the_version_of_the_native_stack(services: Services) -> None:
     pom = (REPO / "stack" / "geode" / "pom.xml").read_text()
-    version = services["geode"]["image"].rpartition(":")[2]
+    version = tag(services["geode"])
 
     assert f"<artifactId>geode-core</artifactId><version>{version}</version></dependency>" in pom
 
@@ -324,7 +330,7 @@ def test_influxdb_has_the_version_of_the_native_stack(services: Services) -> Non
     from stack.engine.source_build import SourceBuild
 
     build = SourceBuild(native_stores()["influxdb"].fetch.source["influxd"])
-    version = services["influxdb"]["image"].rpartition(":")[2]
+    version = tag(services["influxdb"])
     required = [line.split() for line in (build.path / "go.mod").read_text().splitlines() if "influxdb/v2" in line]
 
     assert build.file.version == version
@@ -472,7 +478,7 @@ def test_prometheus_and_exporters_have_the_native_versions_and_limits(services: 
     names |= {f"{one}-exporter": f"prometheus-{one}-exporter" for one in ("node", "postgres", "redis")}
     kept = yaml.safe_load((REPO / "stack" / "retention.yaml").read_text())["prometheus"]
 
-    images = {name: services[name]["image"].rpartition(":v")[2].removesuffix("-alpine") for name in names}
+    images = {name: tag(services[name]).removeprefix("v").removesuffix("-alpine") for name in names}
     assert images == {name: pins[package] for name, package in names.items()}
     assert f"--storage.tsdb.retention.time={kept['days']}d" in services["prometheus"]["command"]
     assert f"--storage.tsdb.retention.size={kept['most_mb']}MB" in services["prometheus"]["command"]

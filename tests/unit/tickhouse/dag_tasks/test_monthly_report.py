@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import nbformat
 import nbformat.v4 as nb
+import pytest
 
 from stack.data_docs import report_site
-from tickhouse.dag_tasks.monthly_report import NOTEBOOK, month_of, page_of
+from tickhouse.dag_tasks.monthly_report import NOTEBOOKS, month_of, page_of
 
 # Attributes by which a browser loads something.
 LOADED = re.compile(
@@ -51,8 +52,9 @@ def test_a_page_takes_the_banner_of_synthetic_trades() -> None:
     assert page.index("<body>") < page.index("synthetic</div>") < page.index("<h1>")
 
 
-def test_the_notebook_is_kept_without_outputs() -> None:
-    text = NOTEBOOK.read_text()
+@pytest.mark.parametrize("name", ["monthly", "measures"])
+def test_a_notebook_is_kept_without_outputs(name: str) -> None:
+    text = (NOTEBOOKS / f"{name}.ipynb").read_text()
     assert '"outputs": []' in text
     assert '"execution_count": null' in text
     assert text.count('"outputs"') == text.count('"outputs": []')

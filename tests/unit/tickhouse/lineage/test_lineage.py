@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ from openlineage.client.serde import Serde
 from common.days import Days
 from common.settings import Settings, load_settings
 from tickhouse.lineage import events
+from tickhouse.lineage.picture import mermaid
 from tickhouse.lineage.runs import (
     BRONZE,
     BUILT,
@@ -161,6 +163,28 @@ def test_a_table_is_traced_back_to_all_offsets_that_bronze_holds(settings: Setti
     postgres = trace(history, LineageDataset("", "tickhouse.gold.candles_1d", "merge"))
     assert [one.data.name for one in postgres.parents] == ["gold/candles_1d"]
     assert chain(postgres)[0] == "nightly_batch.load"
+
+
+def test_the_picture_leads_from_the_offsets_to_the_table(settings: Settings, history: list[LineageRun]) -> None:
+    lines = mermaid(trace(history, lake_dataset(settings, "gold/candles_1d", "merge"))).splitlines()
+    labels = dict(re.findall(r'(n\d+)\(?\["([^"]*)"\]\)?$', "\n".join(lines), re.MULTILINE))
+    arrows = dict(line.split(" --> ") for line in map(str.strip, lines) if "-->" in line)
+
+    assert lines[0] == "flowchart LR"
+    (at,) = (name for name, text in labels.items() if text == "crypto.trades<br>1 partitions, 80 offsets")
+    path = [labels[at].partition("<br>")[0]]
+    while at in arrows:
+        at = arrows[at]
+        path.append(labels[at].partition("<br>")[0])
+    jobs = ["lake_commit", "nightly_batch.build", "nightly_batch.publish"]
+    assert path[1::2] == jobs
+    assert [path[0], *path[2::2]] == ["crypto.trades", path[2], "gold/candles_1d", "gold/candles_1d"]
+    assert path[2].startswith("bronze/")
+    assert len(set(lines)) == len(lines)
+
+
+def test_a_label_of_the_picture_cannot_end_early() -> None:
+    assert mermaid(LineageNode(LineageDataset("", 'a"]; b', "c"))).count('"') == 2
 
 
 def test_data_of_no_recorded_run_is_told_without_one(history: list[LineageRun], settings: Settings) -> None:
