@@ -64,6 +64,7 @@ def refuse_target(folder: Path) -> Path:
             folder is inside the home.
     """
     target = folder.expanduser().resolve()
+    refuse_unfinished_restore()
     if not secrets_file().exists():
         raise ConfigurationError(f"There is no lakehouse in {home()}.", next_command="tickhouse up")
     if target.is_relative_to(home()):
