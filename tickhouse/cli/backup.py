@@ -133,7 +133,7 @@ def restore(
 def _outcome(source: Path, manifest: BackupManifest, *, is_check: bool) -> dict[str, Any]:
     from common.settings import home
 
-    return {"folder": str(source), "home": None if is_check else str(home()), **manifest.document()}
+    return {**manifest.document(), "folder": str(source), "home": None if is_check else str(home())}
 
 
 def _require_consent(question: str, *, is_given: bool) -> None:
