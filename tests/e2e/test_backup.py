@@ -15,6 +15,7 @@ from common.settings import Settings, load_settings
 from stack.engine.lifecycle import down, up
 from tests.e2e.lakehouse import assert_conserved, await_stream, candle_rows, record_count, tickhouse, until
 from tests.homes import own_home
+from tickhouse.backup.running_stack import running_services
 from tickhouse.demo.playback import exchange_state, set_pace
 from tickhouse.demo.publication import commit_lake, newest_commit
 
@@ -70,8 +71,10 @@ def test_a_restored_lakehouse_holds_all_and_goes_on_exactly_once(tmp_path: Path)
         before = reconcile()
         bars = candle_rows(settings)
         commit_lake(settings)
-        down()
-        made = tickhouse("backup", folder, timeout_s=600)
+        ran = running_services()
+        made = tickhouse("backup", folder, "--stop", timeout_s=900)
+        assert running_services() == ran
+        assert {"kafka", "postgres", "airflow", "producer"} <= set(ran)
         down(purge=True)
 
     with own_home("elsewhere") as home:

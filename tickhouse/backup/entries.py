@@ -24,7 +24,8 @@ class HomeEntry:
         mode: Its permission bits.
         size: Bytes of a file.
         target: Where a link points to.
-        version: Differs after every change of a file: size, times of change, and inode.
+        version: Differs after every change of a file: size, times of last write and of last
+            change, inode.
     """
 
     path: str
@@ -33,6 +34,11 @@ class HomeEntry:
     size: int = 0
     target: str = ""
     version: tuple[int, ...] = ()
+
+    @property
+    def mtime_ns(self) -> int:
+        """Return when a file was last written to, in nanoseconds since 1970."""
+        return self.version[1]
 
     @property
     def part(self) -> str:

@@ -32,7 +32,10 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class SavedEntry:
-    """One line of `files.jsonl`; a file has size and hash, a link has a target."""
+    """One line of `files.jsonl`; a file has size, hash and time of its last write, a link a target.
+
+    Retention counts from the last write of some files, so that the time is kept.
+    """
 
     path: str
     kind: EntryKind
@@ -40,6 +43,7 @@ class SavedEntry:
     size: int = 0
     sha256: str = ""
     target: str = ""
+    mtime_ns: int = 0
 
     @property
     def pure_path(self) -> PurePosixPath:

@@ -72,7 +72,7 @@ def restore(folder: Path, manifest: BackupManifest, report: PartName, secrets: P
                 _restore_one(folder, one)
         if secrets is not None:
             copy_file(secrets, secrets_file())
-        _set_modes(saved)
+        _set_times_and_modes(saved)
         os.sync()
         mark.unlink()
 
@@ -190,8 +190,11 @@ def _restore_one(folder: Path, one: SavedEntry) -> None:
             raise damaged_file(folder, one.path, "is not as it was saved")
 
 
-def _set_modes(saved: list[SavedEntry]) -> None:
-    """Give files and folders the permissions that they had; a folder after its content."""
+def _set_times_and_modes(saved: list[SavedEntry]) -> None:
+    """Give files and folders what they had; a folder after its content."""
     for one in reversed(saved):
+        path = home() / one.path
+        if one.kind == "file":
+            os.utime(path, ns=(one.mtime_ns, one.mtime_ns))
         if one.kind != "link":
-            (home() / one.path).chmod(one.mode)
+            path.chmod(one.mode)

@@ -224,7 +224,8 @@ class PartialBackup:
         if known is not None and hash_of(target) == known.sha256:
             return known
         target.unlink(missing_ok=True)
-        saved = SavedEntry(one.path, one.kind, one.mode, one.size, copy_file(self.home / one.path, target))
+        sha256 = copy_file(self.home / one.path, target)
+        saved = SavedEntry(one.path, one.kind, one.mode, one.size, sha256, mtime_ns=one.mtime_ns)
         self._require_unchanged(one, target)
         journal(json.dumps({"version": one.version, "entry": asdict(saved)}) + "\n")
         return saved

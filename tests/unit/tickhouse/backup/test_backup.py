@@ -96,7 +96,8 @@ def empty(home: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def test_a_restored_home_has_every_file_with_its_mode(home: Path, tmp_path: Path) -> None:
+def test_a_restored_home_has_every_file_with_its_mode_and_time(home: Path, tmp_path: Path) -> None:
+    os.utime(home / "truth" / "exchange.json", (1_700_000_000, 1_700_000_000))
     before = data_of(home)
     made = make(tmp_path / "backup")
     empty(home)
@@ -104,6 +105,7 @@ def test_a_restored_home_has_every_file_with_its_mode(home: Path, tmp_path: Path
     restore(tmp_path / "backup", read_manifest(tmp_path / "backup"), lambda _: None)
 
     assert data_of(home) == before
+    assert (home / "truth" / "exchange.json").stat().st_mtime == 1_700_000_000
     assert {"data/kafka", "data/postgres", "data/a_new_server", "stream", "truth", "secrets.env"} <= {
         part.name for part in made.parts
     }
