@@ -50,10 +50,15 @@ def record(home: Path, now_s: float | None = None) -> list[DiskSample]:
     if not home.is_dir() or (samples and 0 <= now - samples[-1].at_s < EVERY_S):
         return samples
     kept = thinned([*samples, measure(home, now)], now)
-    partial = home / f".{FILE}.{os.getpid()}"
-    partial.write_text("".join(json.dumps(asdict(sample)) + "\n" for sample in kept))
-    partial.replace(home / FILE)
+    write(home, kept)
     return kept
+
+
+def write(home: Path, samples: list[DiskSample]) -> None:
+    """Replace the history."""
+    partial = home / f".{FILE}.{os.getpid()}"
+    partial.write_text("".join(json.dumps(asdict(sample)) + "\n" for sample in samples))
+    partial.replace(home / FILE)
 
 
 def read(home: Path) -> list[DiskSample]:

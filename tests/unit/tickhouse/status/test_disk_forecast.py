@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tickhouse.cli.status import _disk_line
 from tickhouse.status.disk_forecast import forecast
-from tickhouse.status.disk_history import DAY_S, FILE, DiskSample, measure, read, record, thinned
+from tickhouse.status.disk_history import DAY_S, FILE, DiskSample, measure, read, record, thinned, write
 
 START_S = 1_796_000_000
 GB = 10**9
@@ -76,7 +77,12 @@ def test_the_history_of_ninety_days_is_small_and_keeps_the_last_two_days(
     stores = {f"store-number-{number}": 10**12 + number for number in range(30)}
     monkeypatch.setattr("tickhouse.status.disk_history.measure", lambda _, now: sample(now, **stores))
 
-    for hour in range(90 * 24):
+    samples: list[DiskSample] = []
+    for hour in range(87 * 24):  # in memory: each sample of `record` reads and writes the whole file
+        at_s = START_S + hour * 3600
+        samples = thinned([*samples, sample(at_s, **stores)], at_s)
+    write(tmp_path, samples)
+    for hour in range(87 * 24, 90 * 24):
         record(tmp_path, START_S + hour * 3600)
 
     kept = read(tmp_path)
@@ -118,3 +124,14 @@ def test_sizes_are_those_of_the_folders(tmp_path: Path) -> None:
 def test_nothing_is_recorded_without_a_home(tmp_path: Path) -> None:
     assert record(tmp_path / "none") == []
     assert not (tmp_path / "none").exists()
+
+
+def test_the_status_says_when_the_disk_is_full_and_what_grows_most() -> None:
+    disk = {"free_gb": 80.0, "total_gb": 200.0, "folder": "/home", "is_low": False}
+    soon = forecast(hourly(10, -9 * GB, kafka=5 * GB, lakefs=4 * GB, redis=0)).as_dict()
+    young = forecast(hourly(0.5)).as_dict()
+
+    lines = _disk_line({**disk, "forecast": soon}).splitlines()
+    assert lines[2] == "      [red]full in 1 days, by the last 10.0 days[/]"
+    assert lines[3] == "      growth per day: kafka 5,000.0 MB, lakefs 4,000.0 MB"
+    assert _disk_line({**disk, "forecast": young}).splitlines()[2:] == ["      not enough history yet: 12 of 24 hours"]
