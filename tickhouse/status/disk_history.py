@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -43,22 +44,27 @@ class DiskSample:
 def record(home: Path, now_s: float | None = None) -> list[DiskSample]:
     """Add a sample when one is due, and return the history, oldest first.
 
-    Two processes that record at once lose one of the two samples.
+    Two processes that record at once lose one of the two samples. On a full disk nothing is stored:
+    the status has to be shown there as well.
     """
     now = int(time.time() if now_s is None else now_s)
     samples = read(home)
     if not home.is_dir() or (samples and 0 <= now - samples[-1].at_s < EVERY_S):
         return samples
     kept = thinned([*samples, measure(home, now)], now)
-    write(home, kept)
+    with suppress(OSError):
+        write(home, kept)
     return kept
 
 
 def write(home: Path, samples: list[DiskSample]) -> None:
     """Replace the history."""
     partial = home / f".{FILE}.{os.getpid()}"
-    partial.write_text("".join(json.dumps(asdict(sample)) + "\n" for sample in samples))
-    partial.replace(home / FILE)
+    try:
+        partial.write_text("".join(json.dumps(asdict(sample)) + "\n" for sample in samples))
+        partial.replace(home / FILE)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read(home: Path) -> list[DiskSample]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from pathlib import Path
 
@@ -119,6 +120,20 @@ def test_sizes_are_those_of_the_folders(tmp_path: Path) -> None:
     assert set(found.stores) == {"kafka", "logs/"}
     assert found.stores["kafka"] >= 100_000
     assert found.free > 0
+
+
+def test_a_full_disk_stops_no_status_and_keeps_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(tmp_path, START_S)
+
+    def full(path: Path, text: str) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+
+    assert [one.at_s for one in record(tmp_path, START_S + 3600)] == [START_S, START_S + 3600]
+    assert [one.at_s for one in read(tmp_path)] == [START_S]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
 def test_nothing_is_recorded_without_a_home(tmp_path: Path) -> None:
