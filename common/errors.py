@@ -12,6 +12,7 @@
     │   ├── ReconcileFailed           a store is wrong: read the table above the error
     │   ├── AuditMissing              audit the branch, then merge it
     │   ├── AuditFailed               read the report, fix the cause, run again
+    │   ├── BackupUnusable            use another backup: this one is unfinished or damaged
     │   └── DriftFound                apply the connector files, or commit what runs
     └── TransientError                nothing is lost: retry with backoff
         ├── BranchOvertaken           prepare the branch again on the newer main, then audit it
@@ -118,6 +119,12 @@ class DriftFound(TerminalError):
     """The running connectors differ from their files."""
 
     exit_code = 10
+
+
+class BackupUnusable(TerminalError):
+    """A backup is unfinished, damaged, or of a newer version."""
+
+    exit_code = 14
 
 
 class DagPaused(TerminalError):

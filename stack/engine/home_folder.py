@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from common.errors import ConfigurationError
 from common.settings import home
 from stack.engine.context import logs_dir
 from stack.engine.supervisor import run_dir
 
 # A file in every home that `up` made. `down --purge` removes no folder without it.
 HOME_MARK = ".tickhouse-home"
+# A file in a home that `tickhouse restore` has begun to fill. It is removed when all is there.
+RESTORE_MARK = "unfinished-restore.json"
 
 
 @contextmanager
@@ -29,6 +32,20 @@ def locked_home() -> Iterator[None]:
                 yield
                 return
         # `down --purge` removed the home while we waited: make it again and lock the new file.
+
+
+def refuse_unfinished_restore() -> None:
+    """Refuse a home that a restore has not filled wholly.
+
+    Raises:
+        ConfigurationError: The restore was interrupted or failed.
+    """
+    if (home() / RESTORE_MARK).exists():
+        raise ConfigurationError(
+            f"The restore into {home()} is not complete.",
+            safe="The backup is unchanged; nothing was started.",
+            next_command="run the same tickhouse restore again, or tickhouse down --purge to remove the home",
+        )
 
 
 def _is_same_file(path: Path, file: IO[str]) -> bool:

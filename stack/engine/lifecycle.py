@@ -16,7 +16,7 @@ from common.settings import Settings, home, load_settings, secrets_file
 from stack.engine import graph as graphs
 from stack.engine import supervisor
 from stack.engine.context import ServiceContext
-from stack.engine.home_folder import HOME_MARK, locked_home
+from stack.engine.home_folder import HOME_MARK, locked_home, refuse_unfinished_restore
 from stack.engine.model import STACK, Service, read_catalog
 from stack.engine.orphans import orphans
 from stack.engine.processes import end_processes, process_tree
@@ -46,7 +46,7 @@ def up(
         known: Service definitions, by default those of the repository.
 
     Raises:
-        ConfigurationError: A profile, service or setting is wrong.
+        ConfigurationError: A profile, service or setting is wrong, or a restore is unfinished.
         PrerequisiteMissing: Something must be installed first.
         ServiceNotReady: A service failed; the message holds the end of its log. Repair the cause
             and run `up` again.
@@ -55,6 +55,7 @@ def up(
     wanted = services if services is not None else graphs.in_profile(known, profile)
     graphs.closure(known, wanted)  # refuse a wrong name before anything is made
     with locked_home():
+        refuse_unfinished_restore()
         ensure_secrets(secrets_file())
         settings = load_settings()
         graph = graphs.closure(known, wanted, settings)

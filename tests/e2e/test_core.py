@@ -18,6 +18,7 @@ from stack.engine.lifecycle import catalog, context_of
 from stack.engine.processes import process_tree
 from stack.kafka.setup import create_topics
 from tests.conftest import Stack
+from tickhouse.retention.declaration import load
 
 pytestmark = pytest.mark.e2e
 
@@ -107,3 +108,16 @@ def test_airflow_keeps_its_files_to_itself(settings: Settings, stack: Stack) -> 
     assert passwords.stat().st_mode & 0o777 == 0o600
     assert set(json.loads(passwords.read_text())) == {"admin", "analyst"}
     assert not list((stack.home / "airflow").glob("simple_auth_manager_passwords*"))
+
+
+def test_every_log_file_is_where_something_rotates_it(settings: Settings, stack: Stack) -> None:
+    # supervisord rotates `logs`, retention what is named there; Kafka's segments are its data.
+    bounded = ("logs", *(kept.path for kept in load().files))
+    # Written anew by each migration of Airflow's database.
+    single = {"data/airflow/migrate.log"}
+
+    paths = [path for path in stack.home.rglob("*.log*") if path.is_file()]
+    names = {path.relative_to(stack.home).as_posix() for path in paths} - single
+    others = {name for name in names if not name.startswith(bounded) and not name.startswith("data/kafka/log/")}
+    assert "logs/kafka.log" in names
+    assert others == set()

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 WATCH_EVERY_S = 2.0
 # Most silent or refused streams to list; `--json` has all of them.
 MOST_LISTED = 10
+# Most growing stores to list; `--json` has all of them.
+MOST_GROWING = 5
+# A disk that will be full within so many days is shown in red.
+SOON_DAYS = 14
 
 HEALTH = {"ready": "[green]ready[/]", "not ready": "[red]not ready[/]", "stopped": "[dim]stopped[/]"}
 
@@ -46,12 +50,14 @@ def _gather() -> dict[str, Any]:
     from common.market_kind import is_simulated
     from common.settings import home, load_settings
     from stack.engine.service_status import disk, status
+    from tickhouse.status.disk_forecast import forecast
+    from tickhouse.status.disk_history import record
     from tickhouse.status.pipeline import pipeline_status
 
     return {
         "home": str(home()),
         "is_simulated": is_simulated(home()),
-        "disk": disk().as_dict(),
+        "disk": {**disk().as_dict(), "forecast": forecast(record(home())).as_dict()},
         "services": [service.as_dict() for service in status()],
         "pipeline": pipeline_status(load_settings()),
     }
@@ -81,7 +87,21 @@ def _draw(document: dict[str, Any]) -> Group:
 
 def _disk_line(disk: dict[str, Any]) -> str:
     line = f"\ndisk  {disk['free_gb']:,} of {disk['total_gb']:,} GB free at {disk['folder']}"
-    return f"[red]{line}: servers will soon fail to write. Free space, then tickhouse up[/]" if disk["is_low"] else line
+    if disk["is_low"]:
+        line = f"[red]{line}: servers will soon fail to write. Free space, then tickhouse up[/]"
+    return line + _forecast_lines(disk["forecast"])
+
+
+def _forecast_lines(forecast: dict[str, Any]) -> str:
+    """Return when the disk is full, and the stores that grow most."""
+    days = forecast["days_until_full"]
+    is_soon = days is not None and days < SOON_DAYS
+    words = f"[red]{forecast['in_words']}[/]" if is_soon else forecast["in_words"]
+    growing = sorted(
+        ((size, name) for name, size in forecast["growth_bytes_per_day"].items() if size > 0), reverse=True
+    )
+    most = ", ".join(f"{name} {size / 1e6:,.1f} MB" for size, name in growing[:MOST_GROWING])
+    return f"\n      {words}" + (f"\n      growth per day: {most}" if most else "")
 
 
 def _services_table(services: list[dict[str, Any]]) -> Table:

@@ -11,6 +11,7 @@ from common.settings import load_settings
 from tickhouse.dag_tasks import alerts
 from tickhouse.retention import run
 from tickhouse.retention.policies import policies
+from tickhouse.status.disk_history import record
 
 log = structlog.get_logger("tickhouse.retention")
 
@@ -24,6 +25,7 @@ def apply() -> dict[str, Any]:
         StoreUnavailable: A store did not answer; the others were handled.
     """
     settings = load_settings()
+    record(settings.home)  # for the forecast of `tickhouse status`, also when nobody looks at it
     done = run.apply(settings, policies(settings), datetime.now(UTC), log.info)
     run.require_all_done(done)
     return {store.store: {"bytes": store.bytes, "done": store.done, "frees_bytes": store.frees} for store in done}

@@ -1,0 +1,1 @@
+"""A systemd unit that starts this home at boot, and stops it cleanly."""
