@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.settings import REPO
 
-CONFTEST = '''
+CONFTEST = """
 import pytest
 from tests.conftest import pytest_runtest_protocol
 
@@ -18,7 +18,7 @@ def server():
     print("start")
     yield
     print("stop")
-'''
+"""
 TEST = """
 def test_one(server): print("one of", __name__.partition("_")[2])
 def test_two(server): print("two of", __name__.partition("_")[2])
