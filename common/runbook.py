@@ -1,4 +1,4 @@
-"""Where the pages of the runbook are: one per alert, per kind of error and per check of `doctor`."""
+"""Where the pages of the runbook are: one per alert, kind of error and check of `doctor`."""
 
 from __future__ import annotations
 

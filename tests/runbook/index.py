@@ -34,9 +34,9 @@ HEAD = """# Runbook
 Generated: `.venv/bin/python -m tests.runbook.index > docs/runbook/README.md`. Do not edit.
 
 Find the page of an alert, of an error (its class, and the exit code of the command) or of a check
-of `tickhouse doctor`. The program names the page as well: errors and `doctor` after *More:*, and
-each alert under `runbook`. A word in capitals in a command stands for what the alert, the error or
-`doctor` names.
+of `tickhouse doctor`. The program names the page as well: errors after *More:*, `doctor` and
+`tickhouse alerts list` after *More about*, and each alert under `runbook`. A word in capitals in a
+command stands for what the alert, the error or `doctor` names.
 
 The last column is the test that causes the fault, runs the commands of the page as they stand
 there, and checks that all is well again.

@@ -35,8 +35,9 @@ def doctor(
         table = Table("", "check", "seen", "fix", box=None, pad_edge=False)
         for finding in findings:
             table.add_row(MARKS[finding.level], finding.check, finding.seen, finding.mend)
-            if finding.runbook:
-                table.add_row("", "", "", f"More: {finding.runbook}")
         Console(highlight=False).print(table)
+        for finding in findings:
+            if finding.runbook:
+                typer.echo(f"More about {finding.check}: {finding.runbook}")
     if not is_ok:
         raise typer.Exit(1)

@@ -27,6 +27,7 @@ from confluent_kafka import Producer
 from common.settings import Settings, load_settings
 from tests.eventually import eventually
 from tests.homes import own_home
+from tests.runbook.following import FollowedPage
 
 pytestmark = pytest.mark.integration
 
@@ -133,7 +134,8 @@ def status() -> dict[str, object]:
     return document
 
 
-def test_a_full_disk_is_reported_and_repaired(small_home: Path) -> None:
+@pytest.mark.runbook("disk-almost-full")
+def test_a_full_disk_is_reported_and_repaired(small_home: Path, followed: FollowedPage) -> None:
     settings = load_settings()
     for write in WRITES.values():
         write(settings)
@@ -141,8 +143,10 @@ def test_a_full_disk_is_reported_and_repaired(small_home: Path) -> None:
     fill(small_home.parent / "filler")
     failed = [name for name, write in WRITES.items() if fails(write, settings)]
     reported = status()["disk"]
+    followed.check()
     (small_home.parent / "filler").unlink()
-    tickhouse("up", *(word for name in SERVICES for word in ("--service", name)))
+    followed.values = {"SERVICE": " --service ".join(SERVICES)}
+    followed.repair()
 
     # The lake's blocks and Kafka's segments always need new space; other servers may have reserved
     # some.
@@ -151,6 +155,20 @@ def test_a_full_disk_is_reported_and_repaired(small_home: Path) -> None:
     assert reported["is_low"] is True
     for name, write in WRITES.items():
         eventually(lambda write=write: not fails(write, settings), timeout_s=60, every_s=1), name
+
+
+@pytest.mark.runbook("kafka-partitions-offline")
+def test_a_broker_whose_disk_failed(small_home: Path, followed: FollowedPage) -> None:
+    settings = load_settings()
+    fill(small_home.parent / "filler")
+    assert fails(write_to_kafka, settings)
+
+    found = followed.check(codes={"tickhouse doctor": 1})
+    (small_home.parent / "filler").unlink()
+    followed.repair()
+
+    assert "No space left" in found
+    eventually(lambda: not fails(write_to_kafka, settings), timeout_s=60, every_s=1)
 
 
 def fails(write: Callable[[Settings], None], settings: Settings) -> bool:

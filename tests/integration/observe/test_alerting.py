@@ -9,6 +9,7 @@ import pytest
 from common.settings import ports
 from stack.engine import supervisor
 from tests.integration.observe.conftest import Observed
+from tests.runbook.following import FollowedPage
 from tickhouse.alerts.log import recent
 from tickhouse.metrics.targets import targets
 
@@ -74,7 +75,8 @@ def test_rules_are_loaded_and_evaluated(observed: Observed) -> None:
     assert len(observed.awaited(rules)) > 20
 
 
-def test_a_stopped_exporter_is_told_and_so_is_its_return(observed: Observed) -> None:
+@pytest.mark.runbook("target-down")
+def test_a_stopped_exporter_is_told_and_so_is_its_return(observed: Observed, followed: FollowedPage) -> None:
     def told() -> list[dict[str, Any]]:
         return observed.notified("TargetDown", "job=redis")
 
@@ -82,13 +84,15 @@ def test_a_stopped_exporter_is_told_and_so_is_its_return(observed: Observed) -> 
 
     supervisor.stop(["redis_exporter"])  # as a program that supervisord has given up
     (firing,) = observed.awaited(told)
-    supervisor.start("redis_exporter")
+    assert firing["values"]["runbook"] == followed.path
+    followed.values = {"SERVICE": "exporters"}
+    followed.check()
+    followed.repair()
     first, resolved = observed.awaited(
         lambda: len(found := observed.notified("TargetDown", "job=redis")) == 2 and found
     )
 
     assert (firing["severity"], firing["summary"]) == ("warning", "redis gives no metrics.")
-    assert firing["values"]["runbook"] == "docs/runbook/target-down.md"
     assert first == firing
     assert (resolved["severity"], resolved["summary"]) == ("info", "resolved: redis gives no metrics.")
 
