@@ -81,7 +81,15 @@ class DoctorCheck(NamedTuple):
 
 def examine() -> list[Finding]:
     """Run every check and return all findings, including those that are ok."""
-    return [_with_page(finding, check) for check in checks() for finding in check.run()]
+    return [_with_page(finding, check) for check in checks() for finding in _findings(check)]
+
+
+def _findings(check: DoctorCheck) -> Iterator[Finding]:
+    """Yield what a check finds; one that cannot run is a finding too, and stops no other."""
+    try:
+        yield from check.run()
+    except TickhouseError as error:
+        yield Finding("error", check.name, error.message, error.next_command, error.runbook)
 
 
 def _with_page(finding: Finding, check: DoctorCheck) -> Finding:

@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 from typer.testing import CliRunner
 
-from common.errors import LeaseHeld, ServiceNotReady
-from common.settings import ports
+from common.errors import LeaseHeld
+from common.settings import load_settings, ports
 from stack.engine import service_start, supervisor
 from stack.engine.context import MARKER
 from stack.engine.lifecycle import up
@@ -33,9 +34,11 @@ from tickhouse.stream.lease import stopped_driver
 pytestmark = pytest.mark.integration
 
 FAILS = {"tickhouse doctor": 1}
-LISTENER = (
-    "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); print('up', flush=True); s.accept()"
-)
+LISTENER = """
+import signal, socket, sys
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("up", flush=True); signal.pause()
+"""
 # Holds the lease as a driver does, and does not end when it is asked to.
 HOLDER = """
 import fcntl, json, os, pathlib, signal, sys
@@ -103,7 +106,8 @@ def test_a_port_that_another_program_has(home: Path, followed: FollowedPage) -> 
 def test_a_service_that_hangs(home: Path, followed: FollowedPage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_start, "UNRESPONSIVE_S", 1.0)
     hanging = supervisor.state("redis").pid
-    os.kill(hanging, signal.SIGSTOP)
+    with closing(redis.Redis.from_url(load_settings().redis_dsn())) as client:
+        client.execute_command("CLIENT", "PAUSE", 600_000, "ALL")
     followed.values = {"SERVICE": "redis"}
 
     found = followed.check(codes=FAILS)
@@ -118,8 +122,7 @@ def test_a_service_that_hangs(home: Path, followed: FollowedPage, monkeypatch: p
 def test_a_command_that_ends_with_1(home: Path, followed: FollowedPage) -> None:
     supervisor.stop(["redis"])
     (home / "conf" / "redis" / "redis.conf").unlink()
-    with pytest.raises(ServiceNotReady):
-        supervisor.start("redis")
+    supervisor.start("redis")
     eventually(lambda: supervisor.state("redis").state == "FATAL")
     followed.values = {"SERVICE": "redis"}
 
