@@ -23,7 +23,7 @@ from tests.runbook.pages import RunbookPage, read_page
 from tickhouse.cli import app
 
 # A word in capitals stands for a value that the alert, `doctor` or the error names.
-PLACEHOLDER = re.compile(r"\b[A-Z][A-Z_]+\b(?!=)")
+PLACEHOLDER = re.compile(r"(?<![\w-])[A-Z][A-Z_]+\b(?!=)")  # no signal, as in `kill -HUP PID`
 # `logs` replaces the process by `tail`, so it needs a process of its own.
 OWN_PROCESS = ("logs",)
 
