@@ -102,7 +102,7 @@ def run(line: str, folder: Path) -> tuple[int, str]:
         os.environ.pop(words[1], None)
         return 0, ""
     if is_plain:
-        done = CliRunner().invoke(app, words[1:])
+        done = CliRunner(env={"COLUMNS": "200"}).invoke(app, words[1:])
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return done.exit_code, done.output

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 from typer.testing import CliRunner
 
 from common.settings import Settings
@@ -33,6 +34,8 @@ def settings(stack: Stack) -> Settings:
 def test_a_record_that_a_store_refused(settings: Settings, followed: FollowedPage) -> None:
     headers = {"topic": "crypto.ticks", "partition": "0", "offset": "888888", "stage": "TASK_PUT",
                "exception.class.name": "x.ConnectException", "exception.message": "refused"}  # fmt: skip
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(60)
     outbox = Outbox.connect(settings.kafka_bootstrap_servers)
     outbox.send(TOPIC, b"refused", b"BINANCE:SPOT:X", [(CONNECT + name, text) for name, text in headers.items()])
     outbox.flush()
