@@ -10,7 +10,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -39,7 +39,7 @@ of `tickhouse doctor`. The program names the page as well: errors after *More:*,
 command stands for what the alert, the error or `doctor` names.
 
 The last column is the test that causes the fault, runs the commands of the page as they stand
-there, and checks that all is well again.
+there, and checks that all is well again. *long*: it runs with `make test-long`.
 """
 
 
@@ -87,23 +87,37 @@ def _checks() -> Iterator[tuple[str, str]]:
         yield from ((page, f"doctor: {check.name}") for page in check.pages)
 
 
-def fault_tests() -> dict[str, list[tuple[str, str]]]:
-    """Return the tests that follow each page: (file, function), from their mark `runbook`."""
-    found: dict[str, list[tuple[str, str]]] = {}
+class FaultTest(NamedTuple):
+    """A test that follows a page: its file below `tests/`, and whether it has the mark `long`."""
+
+    file: str
+    is_long: bool
+
+    def __str__(self) -> str:
+        return f"`{self.file}`{', *long*' if self.is_long else ''}"
+
+
+def fault_tests() -> dict[str, list[FaultTest]]:
+    """Return the tests that follow each page, from their mark `runbook`."""
+    found: dict[str, list[FaultTest]] = {}
     for path in sorted((REPO / "tests").rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")
         if "mark.runbook(" in text:
-            for function, page in _marked(ast.parse(text)):
-                found.setdefault(page, []).append((path.relative_to(REPO / "tests").as_posix(), function))
+            for page, is_long in _marked(ast.parse(text)):
+                found.setdefault(page, []).append(FaultTest(path.relative_to(REPO / "tests").as_posix(), is_long))
     return found
 
 
-def _marked(module: ast.Module) -> Iterator[tuple[str, str]]:
+def _marked(module: ast.Module) -> Iterator[tuple[str, bool]]:
+    """Yield the page of each mark, and whether the test or its module is long."""
+    whole = [ast.unparse(node) for node in module.body if isinstance(node, ast.Assign)]
+    is_long = any(text.startswith("pytestmark") and "mark.long" in text for text in whole)
     for node in module.body:
         if isinstance(node, ast.FunctionDef):
+            marks = [ast.unparse(mark) for mark in node.decorator_list]
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.runbook":
-                    yield node.name, ast.literal_eval(mark.args[0])
+                    yield ast.literal_eval(mark.args[0]), is_long or "pytest.mark.long" in marks
 
 
 def render() -> str:
@@ -111,7 +125,7 @@ def render() -> str:
     about, tests = owners(), fault_tests()
     lines = ["| page | about | fault test |", "|---|---|---|"]
     for name in page_names():
-        proof = "<br>".join(f"`{file}`" for file, _ in tests.get(name, []))
+        proof = "<br>".join(map(str, tests.get(name, [])))
         proof = proof or f"none: {NOT_TESTED.get(name, 'missing')}"
         lines.append(f"| [{read_page(name).title}]({name}.md) | {'<br>'.join(about.get(name, []))} | {proof} |")
     return f"{HEAD}\n" + "\n".join(lines) + "\n"
