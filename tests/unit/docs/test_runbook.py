@@ -25,6 +25,8 @@ INDEX = REPO / "docs" / "runbook" / "README.md"
 @pytest.mark.parametrize("error", error_classes(), ids=lambda error: error.__name__)
 def test_every_error_has_a_page(error: type[TickhouseError]) -> None:
     assert path_of(error.runbook_page).is_file()
+    # An error with an exit code of its own has a page that says what to do about it.
+    assert (error.runbook_page == TickhouseError.runbook_page) is (error.exit_code == TickhouseError.exit_code)
 
 
 def test_every_error_of_the_code_is_seen() -> None:
