@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from common.settings import REPO, ports
+from common.settings import REPO
 from tests.runbook.pages import RunbookPage, read_page
 from tickhouse.cli import app
 
@@ -121,6 +121,5 @@ def followed(request: pytest.FixtureRequest) -> Iterator[FollowedPage]:
     found = FollowedPage(read_page(mark.args[0]))
     failures = request.session.testsfailed
     yield found
-    ports.cache_clear()
     if request.session.testsfailed == failures:
         assert found.left == [], f"{found.page.name}: commands that its test does not run"
