@@ -19,6 +19,7 @@ import psycopg
 
 from common.errors import ConfigurationError, StoreUnavailable
 from common.symbols import upper_latin
+from tickhouse.known_names import KNOWN_PAIRS, require_market, require_pair
 
 INTERVALS_MS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -115,14 +116,21 @@ def read(dsn: str, market: str, symbol: str, *, interval: str, start: datetime, 
         end: Last open time, exclusive.
 
     Raises:
-        ConfigurationError: The interval is unknown.
+        ConfigurationError: The interval is unknown, or the range is empty.
+        UnknownName: There is no such market, or it has no candle of the symbol at any time.
         StoreUnavailable: PostgreSQL does not answer.
     """
     length = length_ms(interval)
+    require_market(market)
+    if start >= end:
+        raise ConfigurationError(f"The range is empty: its start {start:%F %T} is not before its end {end:%F %T}.")
     first, last = _round_up(start, length), _round_up(end, length)
     try:
         with psycopg.connect(dsn, connect_timeout=10) as connection:
             rows = connection.execute(_QUERY, (market, upper_latin(symbol), first, last)).fetchall()
+            if not rows:
+                known = connection.execute(KNOWN_PAIRS).fetchall()
+                require_pair(market, symbol, known, command="tickhouse status")
     except psycopg.Error as error:
         raise StoreUnavailable(
             f"PostgreSQL cannot be read: {str(error).strip()}", next_command="tickhouse status"

@@ -17,11 +17,11 @@ from api.models import AnswerPage, Mover, Statistics, Volatility
 from api.parameters import Limit, MarketName, Offset, Parameters, Reference, SymbolName
 from api.routes.common import COMMIT_HEADER, COMMIT_TTL_S, MAY_READ, Server, Serving, problems
 from api.shared_statistics import shared_statistics
-from api.symbols import check_market
 from api.windows import DAY, movers, windows
 from common.errors import TransientError
 from common.symbols import upper_latin
 from stack.engine.enabled import is_statistics_enabled
+from tickhouse.known_names import require_market
 from tickhouse.read.table_scan import SymbolFilter
 
 LIVE_S: Final = 5.0
@@ -68,7 +68,7 @@ class VolatilityParameters(Parameters):
 @router.get("/movers", response_model=AnswerPage[Mover], summary="Symbols that moved most")
 async def most_moved(request: Request, asked: Annotated[MoverParameters, Query()], server: Serving) -> Response:
     """Return the symbols that moved most, in either direction, up to the newest candle."""
-    check_market(asked.market)
+    require_market(asked.market)
 
     async def compute() -> dict[str, Any]:
         rows = await windows(server.stores, asked.market, None, WINDOWS[asked.window])
@@ -83,7 +83,7 @@ async def statistics(request: Request, asked: Annotated[StatisticsParameters, Qu
     symbol = None
     if asked.symbol is not None:
         _, symbol = await server.symbols.require(asked.market, asked.symbol)
-    check_market(asked.market)
+    require_market(asked.market)
 
     async def compute() -> dict[str, Any]:
         return page(await _statistics(server, asked.market, symbol))
@@ -109,7 +109,7 @@ async def _statistics(server: Server, market: str, symbol: str | None) -> list[d
 async def volatility(request: Request, asked: Annotated[VolatilityParameters, Query()], server: Serving) -> Response:
     """Return variance and volatility of the 1-minute returns of the newest day, from gold."""
     if asked.market is not None:
-        check_market(asked.market)
+        require_market(asked.market)
     read = _published if asked.ref is None else _at_commit
     return await read(request, asked, server)
 

@@ -15,11 +15,10 @@ from api.models import AnswerPage, GraphAnswer, GraphQuery
 from api.parameters import Parameters
 from api.problems import ApiProblem
 from api.routes.common import MAY_READ, Server, Serving, problems
-from api.symbols import shown
 from common.errors import UnknownName
 from stack.engine.enabled import is_graph_enabled
 from tickhouse.graph.answers import QUESTIONS, Question, ask
-from tickhouse.read.lake_tables import nearest_names
+from tickhouse.known_names import nearest_names, shown
 
 LIVE_S: Final = 10.0
 router = APIRouter(prefix="/v1/graph", tags=["graph"], dependencies=MAY_READ, responses=problems())

@@ -15,11 +15,10 @@ from api.live_response import LiveResponse, Subscription
 from api.parameters import MarketName, Parameters, SymbolName
 from api.problems import ApiProblem, store_down
 from api.routes.common import MAY_READ, Server, Serving, problems
-from api.symbols import check_market, shown
 from common.clients.live_stream import KINDS
 from common.errors import UnknownName
 from common.symbols import nearest, upper_latin
-from tickhouse.read.lake_tables import nearest_names
+from tickhouse.known_names import nearest_names, require_market, shown
 
 router = APIRouter(prefix="/v1", tags=["live"], dependencies=MAY_READ)
 MOST_CLIENTS: Final = 1000
@@ -68,7 +67,7 @@ async def live(
     """
     hub = server.hub
     for market in asked.market:
-        check_market(market)
+        require_market(market)
     symbols = await _known(server, asked.symbol)
     if hub.is_closing or not hub.is_connected:
         raise store_down("The live stream is not connected to Redis.", "tickhouse logs redis")

@@ -17,9 +17,9 @@ from api.latest import latest_trades
 from api.models import AnswerPage, Candle, Latest, SymbolAnswer
 from api.parameters import AnySymbol, Limit, MarketName, Moment, Parameters, Reference, SymbolName
 from api.routes.common import COMMIT_HEADER, COMMIT_TTL_S, MAY_READ, Server, Serving, problems
-from api.symbols import check_market
 from common.pairs import split_pair
 from common.symbols import nearest, upper_latin
+from tickhouse.known_names import require_market
 
 LIVE_S: Final = 1.0
 router = APIRouter(prefix="/v1", tags=["market"], dependencies=MAY_READ, responses=problems())
@@ -54,7 +54,7 @@ class CandleParameters(Parameters):
 async def symbols(request: Request, asked: Annotated[SymbolsParameters, Query()], server: Serving) -> Response:
     """Return market and symbol, the pair, and the time of the latest trade, by name."""
     if asked.market is not None:
-        check_market(asked.market)
+        require_market(asked.market)
 
     async def compute() -> dict[str, Any]:
         wanted = nearest(asked.search)
@@ -85,7 +85,7 @@ async def candles(request: Request, asked: Annotated[CandleParameters, Query()],
     """
     first = asked.from_ if asked.cursor is None else moment_of(asked.cursor)
     if asked.ref is not None:
-        pair = (check_market(asked.market), upper_latin(asked.symbol))
+        pair = (require_market(asked.market), upper_latin(asked.symbol))
         return await _at_commit(request, asked, server, CandlePage(*pair, asked.interval, first, asked.to, asked.limit))
     pair = await server.symbols.require(asked.market, asked.symbol)
     wanted = CandlePage(*pair, asked.interval, first, asked.to, asked.limit)
@@ -120,7 +120,7 @@ async def _pairs(server: Server, market: str | None, symbol: str | None) -> list
     if market is not None and symbol is not None:
         return [await server.symbols.require(market, symbol)]
     if market is not None:
-        check_market(market)
+        require_market(market)
     known = await server.symbols.known()
     return [pair for pair in known if market in (None, pair[0]) and symbol in (None, pair[1])]
 

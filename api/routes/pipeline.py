@@ -17,9 +17,9 @@ from api.parameters import Limit, MarketName, Moment, Offset, Parameters, Refere
 from api.pipeline_state import gap_rows, pipeline_state, require_kafka
 from api.problems import ApiProblem
 from api.routes.common import MAY_READ, Server, Serving, problems
-from api.symbols import check_market
 from common.symbols import upper_latin
 from tickhouse.checks.explain.event import explain
+from tickhouse.known_names import require_market
 
 LIVE_S: Final = 5.0
 router = APIRouter(prefix="/v1", tags=["pipeline"], dependencies=MAY_READ, responses=problems())
@@ -66,7 +66,7 @@ class StatusParameters(Parameters):
 async def gaps(request: Request, asked: Annotated[GapParameters, Query()], server: Serving) -> Response:
     """Return the gap ledger in the order of detection, as `tickhouse gaps` shows it."""
     if asked.market is not None:
-        check_market(asked.market)
+        require_market(asked.market)
 
     async def compute() -> dict[str, Any]:
         rows = await server.stores.reads.run(lambda: gap_rows(server.stores.settings))

@@ -13,12 +13,11 @@ from api.models import AnswerPage
 from api.parameters import Parameters
 from api.problems import ApiProblem
 from api.routes.common import MAY_CHANGE_RULES, MAY_READ, Server, Serving, problems
-from api.symbols import shown
 from common.errors import UnknownName
 from stack.engine.enabled import is_statistics_enabled
 from tickhouse.alerts.rule_stores import GeodeRules, present_rules, rule_file
 from tickhouse.alerts.rules import Rule, rule_document
-from tickhouse.read.lake_tables import nearest_names
+from tickhouse.known_names import nearest_names, shown
 
 router = APIRouter(prefix="/v1/alert-rules", tags=["alerts"], responses=problems())
 RuleId = Annotated[str, Path(pattern=r"^[a-z0-9_]{1,64}$", examples=["price_move_5m"])]

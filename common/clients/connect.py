@@ -89,6 +89,40 @@ class Worker:
         flag = str(only_failed).lower()
         self._ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed={flag}")
 
+    def restart_task(self, name: str, task: int) -> None:
+        """Restart one task of a connector."""
+        self._ask("POST", f"/connectors/{name}/tasks/{task}/restart")
+
+    def stop(self, name: str) -> None:
+        """Stop a connector; unlike a paused one it has no tasks, and its offsets can be changed."""
+        self._ask("PUT", f"/connectors/{name}/stop")
+
+    def offsets(self, name: str) -> list[dict[str, Any]]:
+        """Return how far a connector has read: `topic`, `partition` and `offset`, the next to read.
+
+        A sink has committed offsets only after its first batch.
+        """
+        found: dict[str, Any] = self._ask("GET", f"/connectors/{name}/offsets")
+        places = [(one["partition"], one["offset"]["kafka_offset"]) for one in found["offsets"]]
+        rows = [(at["kafka_topic"], int(at["kafka_partition"]), int(offset)) for at, offset in places]
+        return [{"topic": topic, "partition": number, "offset": offset} for topic, number, offset in sorted(rows)]
+
+    def plugins(self) -> list[dict[str, str]]:
+        """Return what the worker can run: `class`, `type` and `version` of each plugin, sorted."""
+        found: list[dict[str, Any]] = self._ask("GET", "/connector-plugins?connectorsOnly=false")
+        rows = [{name: str(one.get(name) or "") for name in ("class", "type", "version")} for one in found]
+        return sorted(rows, key=lambda row: (row["type"], row["class"]))
+
+    def log_levels(self) -> dict[str, str]:
+        """Return the level of each logger of the worker that has one of its own."""
+        found: dict[str, Any] = self._ask("GET", "/admin/loggers")
+        return {name: str(one["level"]) for name, one in sorted(found.items())}
+
+    def set_log_level(self, logger: str, level: str) -> list[str]:
+        """Set the level of a logger and those below it until the worker restarts; return them."""
+        changed: list[str] | None = self._ask("PUT", f"/admin/loggers/{logger}", {"level": level})
+        return changed or [logger]
+
     def pause(self, name: str) -> None:
         """Pause a connector; its tasks keep their partitions."""
         self._ask("PUT", f"/connectors/{name}/pause")
@@ -108,7 +142,7 @@ class Worker:
             ServiceNotReady: Its tasks did not stop in time; the connector stays stopped, with its
                 offsets.
         """
-        self._ask("PUT", f"/connectors/{name}/stop")
+        self.stop(name)
         if not self._poll(lambda: self._is_stopped(name)):
             raise ServiceNotReady(
                 f"{name} did not stop within {REBALANCE_S:.0f} s.", next_command=f"tickhouse connectors resume {name}"

@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import subprocess
+import time
+from collections import deque
 from pathlib import Path
 
 from common.errors import PrerequisiteMissing, ServiceNotReady
@@ -47,12 +49,15 @@ def _install(module: str, folder: Path, progress: LineReporter) -> None:
     progress(f"building {module}: takes minutes, once per machine")
     environment = os.environ | {"GOBIN": str(folder), "GOPROXY": go_proxies(go), "GOFLAGS": "-trimpath"}
     # Two jobs: MinIO takes 490 CPU seconds to build, and other programs need CPU meanwhile.
-    command = [str(go), "install", "-p", "2", "-ldflags=-s -w", module]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        end = "\n".join(done.stderr.splitlines()[-30:])
+    command = [str(go), "install", "-v", "-p", "2", "-ldflags=-s -w", module]
+    began, end = time.monotonic(), deque[str](maxlen=30)
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as build:
+        for number, line in enumerate(build.stderr or (), start=1):  # -v: one line per package
+            end.append(line)
+            progress(f"building {module}: {number} packages in {(time.monotonic() - began) / 60:.1f} min")
+    if build.returncode != 0:
         raise ServiceNotReady(
-            f"go install {module} failed with exit code {done.returncode}:\n{end}",
+            f"go install {module} failed with exit code {build.returncode}:\n{''.join(end)}",
             safe="Nothing was put into the cache.",
             next_command="tickhouse doctor",
         )

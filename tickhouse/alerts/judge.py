@@ -13,17 +13,30 @@ from typing import Any, NamedTuple, TypeVar
 from common.runbook import page_path
 from tickhouse.alerts.alert import Alert, iso
 from tickhouse.alerts.candle_rules import RuleFinding, look, look_back
-from tickhouse.alerts.rules import PAGES, SEVERITIES, CandleRule, GapOpen, PriceMove, Rule, StoreBehind, VolumeSpike
+from tickhouse.alerts.rules import (
+    PAGES,
+    SEVERITIES,
+    CandleRule,
+    FailedAudit,
+    GapOpen,
+    PriceMove,
+    Rule,
+    StoreBehind,
+    VolumeSpike,
+)
 from tickhouse.alerts.state import MINUTE_US, RuleState, judge, key
 from tickhouse.alerts.status_rules import (
+    AUDIT_PASSED,
     METRIC_ALERT,
     OWN_CONSUMERS,
     Announced,
     announced,
     gap_finding,
     is_for,
+    is_repaired,
     lag_finding,
     open_gaps,
+    state_subject,
 )
 from tickhouse.alerts.windows import CandleStream, PriceBar, Windows
 
@@ -128,8 +141,32 @@ class Judge:
         text = f"{fact.subject.removeprefix('dag:')}: {fact.text}"
         if fact.kind == "test":
             return [_test_alert(fact, text, moment)]
+        if fact.kind == AUDIT_PASSED:
+            return self._repaired(fact, text, moment)
         rules = [rule for rule in self._rules if rule.is_enabled and is_for(rule, fact)]
+        self._remember_failed_audit(fact, rules, moment)
         return [_alert(rule, fact.subject, fact.window, text=text, values=fact.values, moment=moment) for rule in rules]
+
+    def _remember_failed_audit(self, fact: Announced, rules: Iterable[Rule], moment: Moment) -> None:
+        for rule in rules:
+            if isinstance(rule, FailedAudit) and "warnings" not in fact.values:
+                state = RuleState(is_ringing=True, raised_us=moment.now_us)
+                self._remember(key(rule.id, state_subject(fact)), state)
+
+    def _repaired(self, fact: Announced, text: str, moment: Moment) -> list[Alert]:
+        """End the alerts about failed audits of days that passed now."""
+        alerts = []
+        for rule in self._enabled(FailedAudit):
+            ringing = [
+                name for name, state in self._states.items() if state.is_ringing and is_repaired(name, rule, fact)
+            ]
+            for name in ringing:
+                self._remember(name, replace(self._state(name), is_ringing=False))
+            if ringing:
+                resolved = f"resolved: {text}"
+                made = _alert(rule, fact.subject, fact.window, text=resolved, values=fact.values, moment=moment)
+                alerts.append(replace(made, severity="info"))
+        return alerts
 
     def _candle_rules(self, stream: CandleStream) -> Iterator[CandleRule]:
         for rule in self._rules:

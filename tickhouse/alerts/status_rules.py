@@ -13,6 +13,9 @@ from tickhouse.alerts.state import MINUTE_US, RuleState
 # Kind of what Alertmanager hands over (`receiver.py`), and of the alert that becomes of it.
 METRIC_ALERT = "metric_alert"
 
+# Kind of the announcement that ends the alert about a failed audit.
+AUDIT_PASSED = "audit_passed"
+
 # Consumers whose lag says nothing about a store: those of the alerts themselves.
 OWN_CONSUMERS = ("tickhouse-alert-watcher", "tickhouse-alert-bridge")
 
@@ -85,15 +88,18 @@ def announced(message: Mapping[str, Any]) -> Announced | None:
     """Return what an announcement of Airflow or of `alerts test` says; None for another kind.
 
     The last task of a DAG announces `run_failed`, with the audit's report if the audit failed; the
-    nightly batch announces `audit_warned` and `nights_missed`.
+    nightly batch announces `audit_passed`, `audit_warned` and `nights_missed`.
     """
     kind, run_id = message["kind"], str(message.get("run_id", ""))
     if kind in _OTHERS:
         return _OTHERS[kind](message)
-    if kind not in ("run_failed", "audit_warned") or not run_id:
+    if kind not in ("run_failed", AUDIT_PASSED, "audit_warned") or not run_id:
         return None
     dag, report = str(message.get("dag", "")), str(message.get("report", ""))
     values = {"dag": dag, "run_id": run_id, "run": str(message.get("run", "")), "report": report}
+    values |= {name: str(message[name]) for name in ("from", "to") if name in message}
+    if kind == AUDIT_PASSED:
+        return Announced(AUDIT_PASSED, f"dag:{dag}", f"{run_id}/passed", f"the audit passed in run {run_id}", values)
     if kind == "audit_warned":
         warnings = ", ".join(map(str, message.get("warnings", ())))
         text = f"the audit passed with warnings: {warnings}"
@@ -132,6 +138,26 @@ _OTHERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Announced]]] = {
     "nights_missed": _missed,
     METRIC_ALERT: _of_metrics,
 }
+
+
+def state_subject(fact: Announced) -> str:
+    """Return what a rule remembers a failed audit by: its DAG and the audited days."""
+    return f"{fact.subject}/{fact.values.get('from', '')}/{fact.values.get('to', '')}"
+
+
+def is_repaired(name: str, rule: FailedAudit, fact: Announced) -> bool:
+    """Return whether an audit that passed covers the days of a state of a rule.
+
+    Args:
+        name: Key of the state, of `state_subject`.
+        rule: The rule.
+        fact: The audit that passed.
+    """
+    prefix = f"{rule.id}/{fact.subject}/"
+    first, _, rest = name.removeprefix(prefix).partition("/")
+    last = rest.partition("/")[0]
+    # Dates in ISO 8601 sort as text.
+    return name.startswith(prefix) and fact.values.get("from", "~") <= first and last <= fact.values.get("to", "")
 
 
 def is_for(rule: Rule, fact: Announced) -> bool:

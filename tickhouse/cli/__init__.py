@@ -16,23 +16,35 @@ from typer._click import Context
 from typer.core import TyperGroup
 
 from common.errors import ServiceNotReady, TickhouseError, TransientError, UnknownName
+from tickhouse.cli.output import HAS_PRINTED_JSON, IS_WIDE, print_json
+
+# In the context of a call: whether it was called with --json.
+_HAS_JSON = "tickhouse.has_json"
+# Options of the root that a person may also give after the command.
+_ANYWHERE = ("--demo", "--wide")
 
 
 class CommandGroup(TyperGroup):
     """Prints our own errors without a traceback: message, what is safe and the next command."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse the arguments, with `--demo` accepted after the command as well."""
-        if "--demo" in args:
-            args = ["--demo", *(word for word in args if word != "--demo")]
+        """Parse the arguments, with `--demo` and `--wide` accepted after the command as well."""
+        anywhere = [word for word in _ANYWHERE if word in args]
+        args = [*anywhere, *(word for word in args if word not in anywhere)]
+        ctx.meta[_HAS_JSON] = "--json" in args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:
-        """Run the command; our own errors end it with their exit code."""
+        """Run the command; our own errors end it with their exit code.
+
+        With `--json` the error is one JSON document on standard output too.
+        """
         try:
             return super().invoke(ctx)
         except TickhouseError as error:
             show_error(error)
+            if ctx.meta[_HAS_JSON] and not ctx.meta.get(HAS_PRINTED_JSON):
+                print_error_as_json(error)
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
             if error.errno != errno.ENOSPC:
@@ -51,19 +63,33 @@ app = typer.Typer(
     name="tickhouse",
     cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,  # locals may hold a password
     help="A crypto market-data lakehouse: every event in every store exactly once.",
 )
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tickhouse {version('tickhouse')}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
+    context: typer.Context,
     demo: Annotated[
         bool, typer.Option("--demo", help="Use the demo's lakehouse, which `tickhouse demo` leaves running.")
     ] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Show whole tables, however narrow the terminal is.")] = False,
+    version: Annotated[  # its callback does it
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Choose the lakehouse that the command works on."""
+    context.meta[IS_WIDE] = wide
     if demo:
         from tickhouse.demo.home import enter
 
@@ -82,6 +108,12 @@ def show_error(error: TickhouseError) -> None:
         typer.echo(f"More: {error.runbook}", err=True)
     if isinstance(error, TransientError):
         _point_to_demo()
+
+
+def print_error_as_json(error: TickhouseError) -> None:
+    """Write an error as JSON to standard output."""
+    said = {"message": error.message, "safe": error.safe, "next": error.next_command, "runbook": error.runbook}
+    print_json({"error": {"type": type(error).__name__, **said, "exit_code": error.exit_code}})
 
 
 def _point_to_demo() -> None:

@@ -44,14 +44,12 @@ def candles(  # noqa: PLR0917  # typer makes each an option
 def _print_table(bars: list[CandleBar], title: str) -> None:
     from datetime import UTC, datetime
 
-    from rich.console import Console
-    from rich.table import Table
+    from tickhouse.cli.render.tables import show_table
 
-    table = Table(title=title, title_justify="left")
-    for name in ("open time (UTC)", "open", "high", "low", "close", "volume", "trades"):
-        table.add_column(name, justify="left" if name.startswith("open time") else "right")
+    rows = []
     for candle in bars:
         opened = datetime.fromtimestamp(candle.open_time_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M")
         figures = (candle.open, candle.high, candle.low, candle.close, candle.volume)
-        table.add_row(opened, *(f"{figure:f}" for figure in figures), f"{candle.trades:,}")
-    Console(highlight=False).print(table)
+        rows.append((opened, *(f"{figure:f}" for figure in figures), f"{candle.trades:,}"))
+    columns = ("open time (UTC)", "open", "high", "low", "close", "volume", "trades")
+    show_table(columns, rows, title=title, empty=f"{title}: there are no candles in this range.", right=columns[1:])

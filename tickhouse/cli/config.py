@@ -29,11 +29,9 @@ def _group() -> None:
 @config.command()
 def show(json: JsonOption = False) -> None:
     """Show every setting, without secrets, and where its value comes from."""
-    from rich.console import Console
-    from rich.table import Table
-
     from common.settings import home, load_settings
     from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
 
     settings = load_settings()
     rows = [
@@ -43,10 +41,7 @@ def show(json: JsonOption = False) -> None:
     if json:
         print_json({"home": str(home()), "settings": rows})
         return
-    table = Table("setting", "value", "origin", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row.values())
-    Console(highlight=False).print(table)
+    show_table(("setting", "value", "origin"), [tuple(row.values()) for row in rows])
 
 
 def redacted(settings: Settings, name: str) -> str:

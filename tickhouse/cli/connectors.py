@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,10 +13,15 @@ from tickhouse.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from common.clients.connect import Worker
+    from tickhouse.connectors.files import Connector
     from tickhouse.connectors.plan import ConnectorChange
 
 Name = Annotated[str, typer.Argument(help="Name of the connector, which is the name of its file.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Connectors; all when none is named.")]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--file", "-f", help="A connector file outside connectors/. May be repeated.", dir_okay=False),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 MARKS = {
@@ -42,11 +48,9 @@ def register(app: typer.Typer) -> None:
 @connectors.command("ls")
 def list_all(json: JsonOption = False) -> None:
     """List every connector that has a file or runs: state, tasks, lag, dead letters."""
-    from rich.console import Console
-    from rich.table import Table
-
     from common.settings import load_settings
     from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
     from tickhouse.connectors.health import survey
 
     with _worker() as worker:
@@ -54,20 +58,20 @@ def list_all(json: JsonOption = False) -> None:
     if json:
         print_json([connector.document() for connector in surveyed])
         return
-    table = Table("connector", "state", "tasks", "topics", "lag", "dead letters", "file")
-    for connector in surveyed:
-        tasks = f"{connector.tasks_running}/{len(connector.tasks)}"
-        lag = "" if connector.lag_records is None else f"{connector.lag_records:,}"
-        table.add_row(
+    rows = [
+        (
             connector.name,
             connector.state,
-            tasks,
+            f"{connector.tasks_running}/{len(connector.tasks)}",
             ", ".join(connector.topics),
-            lag,
+            "" if connector.lag_records is None else f"{connector.lag_records:,}",
             f"{connector.dead_letters:,}",
             "" if connector.has_file else "none",
         )
-    Console().print(table)
+        for connector in surveyed
+    ]
+    columns = ("connector", "state", "tasks", "topics", "lag", "dead letters", "file")
+    show_table(columns, rows, right=("lag", "dead letters"), optional=("topics", "file"))
 
 
 @connectors.command()
@@ -93,16 +97,15 @@ def describe(name: Name, json: JsonOption = False) -> None:
 
 
 @connectors.command()
-def plan(names: Names = None, json: JsonOption = False) -> None:
+def plan(names: Names = None, files: Files = None, json: JsonOption = False) -> None:
     """Show what `apply` would change; exit code 10 on drift, 2 when the worker refuses a file."""
     from common.errors import ConfigurationError, DriftFound
     from tickhouse.cli.output import print_json
     from tickhouse.connectors import plan as plans
-    from tickhouse.connectors.files import chosen, read
 
-    wanted = chosen(read(), names or [])
+    wanted = _wanted(names, files)
     with _worker() as worker:
-        changes = plans.plan(worker, wanted, is_whole=not names)
+        changes = plans.plan(worker, wanted, is_whole=not names and not files)
     if json:
         print_json([change.document() for change in changes])
     else:
@@ -120,14 +123,13 @@ def plan(names: Names = None, json: JsonOption = False) -> None:
 
 
 @connectors.command()
-def apply(names: Names = None, json: JsonOption = False) -> None:
+def apply(names: Names = None, files: Files = None, json: JsonOption = False) -> None:
     """Validate all files, then apply those that changed to the worker."""
     from common.settings import load_settings
     from tickhouse.cli.output import print_json
     from tickhouse.connectors import plan as plans
-    from tickhouse.connectors.files import chosen, read
 
-    wanted = chosen(read(), names or [])
+    wanted = _wanted(names, files)
     with _worker() as worker:
         changes = plans.apply(worker, load_settings(), wanted)
     if json:
@@ -140,10 +142,14 @@ def apply(names: Names = None, json: JsonOption = False) -> None:
 def restart(
     name: Name,
     failed: Annotated[bool, typer.Option("--failed", help="Restart only the parts that failed.")] = False,
+    task: Annotated[int | None, typer.Option(min=0, help="Restart only this task, by its number.")] = None,
 ) -> None:
     """Restart a connector and its tasks; unconfirmed records are delivered again."""
     with _worker() as worker:
-        worker.restart(name, only_failed=failed)
+        if task is None:
+            worker.restart(name, only_failed=failed)
+        else:
+            worker.restart_task(name, task)
 
 
 @connectors.command()
@@ -151,6 +157,13 @@ def pause(name: Name) -> None:
     """Pause a connector until it is resumed."""
     with _worker() as worker:
         worker.pause(name)
+
+
+@connectors.command()
+def stop(name: Name) -> None:
+    """Stop a connector: its tasks end, and its offsets stay. `resume` starts it again."""
+    with _worker() as worker:
+        worker.stop(name)
 
 
 @connectors.command()
@@ -169,6 +182,59 @@ def delete(name: Name, yes: Yes = False) -> None:
         worker.delete(name)
 
 
+@connectors.command()
+def plugins(json: JsonOption = False) -> None:
+    """List what the worker can run: connectors, converters, transforms."""
+    from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
+
+    with _worker() as worker:
+        found = worker.plugins()
+    if json:
+        print_json(found)
+    else:
+        show_table(("type", "class", "version"), [(row["type"], row["class"], row["version"]) for row in found])
+
+
+@connectors.command()
+def logger(
+    name: Annotated[str, typer.Argument(help="A logger of the worker; without it all are listed.")] = "",
+    level: Annotated[str, typer.Argument(help="trace, debug, info, warn or error.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Show the log levels of the worker, or set one until the worker restarts."""
+    from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
+    from tickhouse.known_names import require_one
+
+    if level:
+        require_one("level", level.lower(), ("trace", "debug", "info", "warn", "error"))
+    with _worker() as worker:
+        if level:
+            worker.set_log_level(name, level.upper())
+        levels = {logger: found for logger, found in worker.log_levels().items() if name in ("", logger)}
+    if json:
+        print_json(levels)
+    else:
+        show_table(("logger", "level"), levels.items(), empty=f"{name} has no level of its own.")
+
+
+@offsets.command("show")
+def show_offsets(name: Name, json: JsonOption = False) -> None:
+    """Show the next offset of each partition that a connector reads."""
+    from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
+
+    with _worker() as worker:
+        found = worker.offsets(name)
+    if json:
+        print_json(found)
+    else:
+        columns = ("topic", "partition", "offset")
+        rows = [[row[column] for column in columns] for row in found]
+        show_table(columns, rows, empty=f"{name} has not committed an offset yet.", right=columns[1:])
+
+
 @offsets.command()
 def reset(name: Name, yes: Yes = False) -> None:
     """Reset a connector to the start of its topics; shows first what is delivered again."""
@@ -180,6 +246,14 @@ def reset(name: Name, yes: Yes = False) -> None:
         if not yes:
             typer.confirm("Reset?", abort=True, err=True)
         worker.reset_offsets(name)
+
+
+def _wanted(names: list[str] | None, files: list[Path] | None) -> dict[str, Connector]:
+    """Return the named connectors and those of files; without both all of connectors/."""
+    from tickhouse.connectors.files import chosen, read, read_files
+
+    of_folder = chosen(read(), names or []) if names or not files else {}
+    return of_folder | read_files(files or [])
 
 
 @contextmanager

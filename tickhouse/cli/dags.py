@@ -23,12 +23,12 @@ def list_all(
     json: JsonOption = False,
 ) -> None:
     """List every DAG: whether it is paused, and the state of its newest run."""
-    from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from common.clients.airflow import AirflowApi
     from common.settings import load_settings
     from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
 
     with AirflowApi(load_settings()) as airflow:
         dags_with_runs = [
@@ -38,10 +38,8 @@ def list_all(
     if json:
         print_json([{"dag": dag_id, "is_paused": paused, "newest_run": state} for dag_id, paused, state in rows])
         return
-    table = Table("DAG", "paused", "newest run")
-    for dag_id, is_paused, state in rows:
-        table.add_row(dag_id, "[red]paused[/]" if is_paused else "", state or "-")
-    Console(highlight=False).print(table)
+    cells = [(dag_id, Text("paused", "red") if is_paused else "", state or "-") for dag_id, is_paused, state in rows]
+    show_table(("DAG", "paused", "newest run"), cells)
 
 
 @dags.command()

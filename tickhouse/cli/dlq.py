@@ -77,7 +77,7 @@ def show(
         print_json(documents)
         return
     rows = [
-        (row["place"], moment(row["at_ms"]), row["reason"], row["detail"][:100], str(row["key"]), row["preview"])
+        (row["place"], moment(row["at_ms"]), row["reason"], row["detail"], str(row["key"]), row["preview"])
         for row in documents
     ]
     _table(("letter", "at", "reason", "detail", "key", "value"), rows, "No such dead letter.")
@@ -177,14 +177,6 @@ def moment(at_ms: int) -> str:
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]], empty: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from tickhouse.cli.render.tables import show_table
 
-    if not rows:
-        Console().print(empty)
-        return
-    table = Table(*columns, box=None, pad_edge=False, show_header=any(columns))
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))  # no markup: a frame may contain brackets
-    Console(highlight=False).print(table)
+    show_table(columns, rows, empty=empty, optional=("writer", "redriven", "key", "value"))

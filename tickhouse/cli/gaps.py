@@ -20,30 +20,40 @@ def register(app: typer.Typer) -> None:
     gaps.command("declare")(declare)
 
 
-def show(
+def show(  # noqa: PLR0917  # typer makes each an option
     context: typer.Context,
     state: Annotated[str | None, typer.Option(help="Only gaps in this state: open, filled or unfillable.")] = None,
+    market: Annotated[str | None, typer.Option(help="Only gaps of this market: spot, usdm or coinm.")] = None,
     symbol: Annotated[str | None, typer.Option(help="Only gaps of this symbol.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to show; the totals count all gaps.")] = 100,
     json: JsonOption = False,
 ) -> None:
     """Show the gap ledger: each range of missing ids and its state."""
     from common.clients.kafka import TopicLog
-    from common.errors import ConfigurationError
     from common.settings import load_settings
-    from common.topics import GAPS
+    from common.topics import GAPS, LEDGER
     from tickhouse.cli.output import print_json
+    from tickhouse.known_names import require_market, require_one, require_pair
 
     if context.invoked_subcommand is not None:
         return
-    if state is not None and state not in STATES:
-        raise ConfigurationError(f"Expected one of the states {', '.join(STATES)}, was {state!r}.")
+    if state is not None:
+        require_one("state", state, STATES)
+    if market is not None:
+        require_market(market)
     reader = TopicLog(load_settings().kafka_bootstrap_servers)
     try:
-        values = sorted(reader.latest(GAPS).values(), key=lambda gap: gap["detected_at_us"])
+        by_key = reader.latest(GAPS)
+        if symbol is not None:
+            known = {(of[0], of[1]) for of in (key.split("/") for key in (*by_key, *reader.latest(LEDGER)))}
+            _, symbol = require_pair(market or "", symbol, known, command="tickhouse status")
     finally:
         reader.close()
-    chosen = [gap for gap in values if state in (None, gap["state"]) and symbol in (None, gap["symbol"])]
+    chosen = [
+        gap
+        for gap in sorted(by_key.values(), key=lambda gap: gap["detected_at_us"])
+        if state in (None, gap["state"]) and symbol in (None, gap["symbol"]) and market in (None, gap["market"])
+    ]
     if json:
         print_json(chosen)
     else:
@@ -81,16 +91,21 @@ def declare(
 
 def _table(gaps: list[dict[str, Any]], limit: int) -> None:
     from rich.console import Console
-    from rich.table import Table
+
+    from tickhouse.cli.render.tables import show_table
 
     if not gaps:
         Console().print("The gap ledger has no such gap.")
         return
-    table = Table("market", "symbol", "stream", "first id", "last id", "ids", "state", "reason", "source")
-    for gap in gaps[-limit:]:
-        row = (gap["market"], gap["symbol"], gap["stream"], gap["first_id"], gap["last_id"], _size(gap), gap["state"])
-        table.add_row(*map(str, row), gap["reason"], gap["source"])
-    Console().print(table)
+    rows = [
+        (
+            *(gap["market"], gap["symbol"], gap["stream"], gap["first_id"], gap["last_id"], _size(gap)),
+            *(gap["state"], gap["reason"], gap["source"]),
+        )
+        for gap in gaps[-limit:]
+    ]
+    columns = ("market", "symbol", "stream", "first id", "last id", "ids", "state", "reason", "source")
+    show_table(columns, rows, right=("first id", "last id", "ids"), optional=("stream", "reason", "source"))
     hidden = f"the newest {limit:,} of " if len(gaps) > limit else ""
     Console().print(f"{hidden}{len(gaps):,} gaps: " + ", ".join(_sums(gaps)), highlight=False)
 

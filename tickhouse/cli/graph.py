@@ -86,15 +86,11 @@ def _pairs(texts: Iterable[str]) -> dict[str, str]:
 
 
 def _show(rows: list[dict[str, Any]], document: object, json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
 
     if json:
         print_json(document)
         return
-    table = Table(*(rows[0] if rows else ()), box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(" ".join(value) if isinstance(value, list) else str(value) for value in row.values()))
-    Console(highlight=False).print(table if rows else "no rows")
+    cells = [[" ".join(value) if isinstance(value, list) else value for value in row.values()] for row in rows]
+    show_table(tuple(rows[0]) if rows else (), cells, empty="no rows")

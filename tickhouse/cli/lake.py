@@ -234,10 +234,7 @@ def _show(rows: list[dict[str, Any]], json: bool, columns: tuple[str, ...]) -> N
 
 
 def _table(rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...], title: str = "") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from tickhouse.cli.render.tables import show_table
 
-    table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(row[name])[:12] if name == "commit" else str(row[name]) for name in columns))
-    Console(highlight=False).print(table)
+    cells = [[str(row[name])[:12] if name == "commit" else row[name] for name in columns] for row in rows]
+    show_table(columns, cells, title=title)

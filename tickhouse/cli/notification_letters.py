@@ -78,11 +78,7 @@ def redrive(reason: str | None, limit: int | None, *, is_dry: bool, json: bool) 
 
 
 def _table(columns: tuple[str, ...], documents: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from tickhouse.cli.render.tables import show_table
 
-    table = Table(*columns, box=None, pad_edge=False)
-    for document in documents:
-        table.add_row(*(Text(str(document[name])) for name in columns))
-    Console(highlight=False).print(table if documents else "No such dead notification.")
+    rows = [[document[name] for name in columns] for document in documents]
+    show_table(columns, rows, empty="No such dead notification.")

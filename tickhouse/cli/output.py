@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
+
+from typer._click.globals import get_current_context
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,9 +22,29 @@ MARKS: dict[str, str] = {
     "stopped": "[green]stopped[/]",
 }
 
+# Downloads and builds give many lines per second.
+DETAIL_EVERY_S = 15.0
+
+
+# In the context of a call: a command wrote its document, so an error after it writes none.
+HAS_PRINTED_JSON = "tickhouse.has_printed_json"
+
+
+# In the context of a call: the person asked for whole values on a narrow terminal.
+IS_WIDE = "tickhouse.is_wide"
+
+
+def is_wide() -> bool:
+    """Return whether the command was called with --wide."""
+    context = get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(IS_WIDE))
+
 
 def print_json(document: object) -> None:
     """Write one JSON document to standard output."""
+    context = get_current_context(silent=True)
+    if context is not None:
+        context.meta[HAS_PRINTED_JSON] = True
     json.dump(document, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
 
@@ -36,7 +59,8 @@ def console() -> Console:
 class Progress:
     """Shows the phase of each service while the engine works.
 
-    On a terminal, each service has one line that changes; elsewhere each phase is a new line.
+    On a terminal, each service has one line that changes. Elsewhere each phase is a new line, and a
+    phase that takes long gives one every `DETAIL_EVERY_S`.
     """
 
     def __init__(self) -> None:
@@ -48,6 +72,7 @@ class Progress:
         columns += [TimeElapsedColumn(), TextColumn("{task.description}")]
         self._bars = Bars(*columns, console=self._console)
         self._tasks: dict[str, Any] = {}
+        self._printed: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Progress:
@@ -64,8 +89,12 @@ class Progress:
         with self._lock:
             if self._console.is_terminal:
                 self._draw(service, phase, detail)
-            elif not (phase == "fetching" and detail):
+            elif not (phase == "fetching" and detail) or self._is_due(service):
+                self._printed[service] = time.monotonic()
                 self._console.print(f"{service}: {MARKS.get(phase, phase)} [dim]{detail[:160]}[/]")
+
+    def _is_due(self, service: str) -> bool:
+        return time.monotonic() - self._printed.get(service, 0.0) > DETAIL_EVERY_S
 
     def _draw(self, service: str, phase: Phase, detail: str) -> None:
         if service not in self._tasks:

@@ -79,16 +79,16 @@ def _show(plans: list[StorePlan], *, json: bool) -> None:
 
 
 def _table(plans: list[StorePlan]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from tickhouse.cli.render.retention import figure, step_text
+    from tickhouse.cli.render.tables import show_table
 
-    table = Table("store", "bytes", "kept", "due", "frees")
+    rows = []
     for plan in plans:
-        due = [*map(step_text, plan.steps), *plan.notes]
+        due = [Text(line) for line in (*map(step_text, plan.steps), *plan.notes)]
         if plan.error:
-            due.append(f"[red]{plan.error}[/]")
-        text = "\n".join(due) or "nothing"
-        table.add_row(plan.store, figure(plan.bytes), plan.declared, text, figure(plan.frees or None))
-    Console().print(table)
+            due.append(Text(plan.error, "red"))
+        text = Text("\n").join(due) if due else "nothing"
+        rows.append((plan.store, figure(plan.bytes), plan.declared, text, figure(plan.frees or None)))
+    show_table(("store", "bytes", "kept", "due", "frees"), rows, right=("bytes", "frees"))

@@ -28,9 +28,15 @@ def statistics(
     from common.settings import home, load_settings
     from common.symbols import upper_latin
     from tickhouse.cli.output import print_json
+    from tickhouse.known_names import require_market, require_pair
 
+    if market:
+        require_market(market)
     with geode.connected(load_settings(), "reader") as client:
         found = all_statistics(client, market, upper_latin(symbol))
+        if symbol and not found:
+            known = {(one["market"], one["symbol"]) for one in all_statistics(client)}
+            require_pair(market, symbol, known, command="tickhouse statistics")
     simulated = is_simulated(home())
     if json:
         print_json([{**one, "is_simulated": simulated} for one in found])
@@ -39,14 +45,10 @@ def statistics(
 
 
 def _print_table(found: list[dict[str, Any]], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from tickhouse.cli.render.tables import show_table
 
-    table = Table(title=title or None, title_justify="left")
-    for name in ("market", "symbol", "stream"):
-        table.add_column(name)
-    for name in COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
-    for one in found:
-        table.add_row(one["market"], one["symbol"], one["stream"], *(str(one[name]) for name in COLUMNS))
-    Console(highlight=False).print(table)
+    columns = ("market", "symbol", "stream", *COLUMNS)
+    rows = [[one[name] for name in columns] for one in found]
+    names = [name.replace("_", " ") for name in columns]
+    optional = ("stream", "open", "volume", "vwap", "trades", "until")
+    show_table(names, rows, title=title, empty="There are no statistics yet.", right=names[3:], optional=optional)

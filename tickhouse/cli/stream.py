@@ -33,14 +33,21 @@ def status(json: JsonOption = False) -> None:
     if json:
         print_json([query.as_dict() for query in states])
     else:
-        from rich.console import Console
-        from rich.table import Table
+        from rich.text import Text
 
-        table = Table("query", "topic", "state", "checkpoint", "problem", box=None, pad_edge=False)
-        for query in states:
-            problem = "\n".join(text for text in (query.error, *query.lost) if text)
-            table.add_row(query.name, query.topic, STATES[query.state], query.reason or "-", problem or "-")
-        Console(highlight=False).print(table)
+        from tickhouse.cli.render.tables import show_table
+
+        rows = [
+            (
+                query.name,
+                query.topic,
+                Text.from_markup(STATES[query.state]),
+                query.reason or "-",
+                "\n".join(text for text in (query.error, *query.lost) if text) or "-",
+            )
+            for query in states
+        ]
+        show_table(("query", "topic", "state", "checkpoint", "problem"), rows, optional=("topic",))
 
 
 @stream.command()

@@ -47,6 +47,16 @@ def read(folder: Path = FOLDER) -> dict[str, Connector]:
     return {connector.name: connector for connector in found}
 
 
+def read_files(paths: Iterable[Path]) -> dict[str, Connector]:
+    """Read connector files from anywhere, by name.
+
+    Raises:
+        ConfigurationError: There is no such file, or it is not a connector.
+    """
+    found = [_read(path) for path in paths]
+    return {connector.name: connector for connector in found}
+
+
 def chosen(connectors: dict[str, Connector], names: Iterable[str]) -> dict[str, Connector]:
     """Return the named connectors; all without names.
 
@@ -64,6 +74,8 @@ def _read(path: Path) -> Connector:
     try:
         document = json.loads(path.read_text())
         connector = Connector(document["name"], dict(document["config"]))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", safe="Nothing was changed.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{path} is not a connector: expected name and config, was {error!r}.") from error
     _require(path, connector.name == path.stem, f"the name {path.stem}", connector.name)

@@ -13,6 +13,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 from confluent_kafka import KafkaException, Producer
 
+from common.days import Days
 from common.errors import StoreUnavailable
 from common.settings import Settings
 from common.topics import ALERTS
@@ -41,14 +42,37 @@ def send(settings: Settings, key: str, message: dict[str, Any]) -> None:
         raise StoreUnavailable(f"Kafka did not accept the message: {failures or 'no answer'}.")
 
 
-def announce_failure(settings: Settings, dag_id: str, run_id: str, report: str = "") -> None:
+def announce_failure(settings: Settings, dag_id: str, run_id: str, report: str = "", days: Days | None = None) -> None:
     """Report a failed run of a DAG, with links to the run and to the audit's report.
+
+    Args:
+        settings: Addresses.
+        dag_id: The DAG.
+        run_id: Its run.
+        report: Link to the report, if the run failed because of an audit.
+        days: The audited days.
 
     Raises:
         StoreUnavailable: Kafka did not accept the message.
     """
     run = f"{settings.airflow_url}/dags/{dag_id}/runs/{run_id}"
-    send(settings, dag_id, {"kind": "run_failed", "dag": dag_id, "run_id": run_id, "run": run, "report": report})
+    body = {"kind": "run_failed", "dag": dag_id, "run_id": run_id, "run": run, "report": report}
+    send(settings, dag_id, body | _range_of(days))
+
+
+def announce_passed(settings: Settings, dag_id: str, run_id: str, report: str, days: Days) -> None:
+    """Report an audit that passed: it ends the alert about an earlier audit of the same days.
+
+    Raises:
+        StoreUnavailable: Kafka did not accept the message.
+    """
+    run = f"{settings.airflow_url}/dags/{dag_id}/runs/{run_id}"
+    body = {"kind": "audit_passed", "dag": dag_id, "run_id": run_id, "run": run, "report": report}
+    send(settings, dag_id, body | _range_of(days))
+
+
+def _range_of(days: Days | None) -> dict[str, Any]:
+    return {} if days is None else {"from": str(days.first), "to": str(days.last)}
 
 
 def announce_warnings(settings: Settings, dag_id: str, run_id: str, report: str, warnings: Sequence[str]) -> None:
@@ -62,7 +86,7 @@ def announce_warnings(settings: Settings, dag_id: str, run_id: str, report: str,
     send(settings, dag_id, body | {"warnings": list(warnings)})
 
 
-def announce_and_fail(settings: Settings, dag_id: str, run_id: str, report: str = "") -> None:
+def announce_and_fail(settings: Settings, dag_id: str, run_id: str, report: str = "", days: Days | None = None) -> None:
     """Report a failed run, then fail.
 
     The caller is the last task of its DAG, and Airflow takes the state of a run from the last task.
@@ -71,5 +95,5 @@ def announce_and_fail(settings: Settings, dag_id: str, run_id: str, report: str 
         AirflowFailException: Always, once the message is sent.
         StoreUnavailable: Kafka did not accept the message.
     """
-    announce_failure(settings, dag_id, run_id, report)
+    announce_failure(settings, dag_id, run_id, report, days)
     raise AirflowFailException(f"Run {run_id} of {dag_id} failed; the message is on {ALERTS}. {report}".rstrip())

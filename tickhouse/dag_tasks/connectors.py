@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from common.clients.connect import Worker
+from common.errors import ConfigurationError
 from common.settings import load_settings
 from tickhouse.connectors.plan import apply
 from tickhouse.connectors.watch import of_enabled_stores, require_fresh, restart_failed
 
 
 def deploy() -> dict[str, str]:
-    """Apply the connector files of the enabled stores; return the action per connector."""
+    """Apply the connector files of the enabled stores; return the action per connector.
+
+    Raises:
+        ConfigurationError: No such store was started. A scheduled run does not meet this: without
+            these stores the DAG has no schedule.
+    """
     settings = load_settings()
+    connectors = of_enabled_stores(settings)
+    if not connectors:
+        raise ConfigurationError(
+            "Profile sinks is not up, so there is nothing to deploy.",
+            safe="Nothing was changed.",
+            next_command="tickhouse up --profile sinks",
+        )
     with Worker.of(settings) as worker:
-        applied = apply(worker, settings, of_enabled_stores(settings))
+        applied = apply(worker, settings, connectors)
     return {change.name: change.action for change in applied}
 
 

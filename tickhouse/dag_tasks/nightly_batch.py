@@ -76,18 +76,18 @@ def audit(prepared: Mapping[str, str], dag_run: Any) -> dict[str, Any]:
         airflow.note(dag_run.dag_id, dag_run.run_id, note_of(report))
     document = publication.require_passed(report, prepared["branch"]).document()
     # A failed audit needs no message here: task `announce` sends one with the report.
-    _report_warnings(settings, dag_run, report)
+    _report_passed(settings, dag_run, report, days_in(prepared))
     return document
 
 
-def _report_warnings(settings: Settings, dag_run: Any, report: AuditReport) -> None:
-    if not report.warnings:
-        return
+def _report_passed(settings: Settings, dag_run: Any, report: AuditReport, days: Days) -> None:
     try:
-        alerts.announce_warnings(settings, dag_run.dag_id, dag_run.run_id, report.url, report.warnings)
+        alerts.announce_passed(settings, dag_run.dag_id, dag_run.run_id, report.url, days)
+        if report.warnings:
+            alerts.announce_warnings(settings, dag_run.dag_id, dag_run.run_id, report.url, report.warnings)
     except StoreUnavailable as error:
-        # The run continues: the warnings are in the report, in the note and in the commit as well.
-        log.warning("the warnings could not be sent to the topic", topic=ALERTS, error=str(error))
+        # The run continues: the verdict is in the report, in the note and in the commit as well.
+        log.warning("the verdict could not be sent to the topic", topic=ALERTS, error=str(error))
 
 
 def note_of(report: AuditReport) -> str:
@@ -135,5 +135,6 @@ def announce(params: Mapping[str, Any], dag_run: Any) -> None:
         StoreUnavailable: The lake does not answer, or Kafka did not accept the message.
     """
     settings = load_settings()
-    report = publication.failed_report(settings, _days(params, dag_run))
-    alerts.announce_and_fail(settings, dag_run.dag_id, dag_run.run_id, report)
+    days = _days(params, dag_run)
+    report = publication.failed_report(settings, days)
+    alerts.announce_and_fail(settings, dag_run.dag_id, dag_run.run_id, report, days)

@@ -17,8 +17,8 @@ from common.market_kind import BANNER, is_simulated
 from common.settings import Settings, load_settings, ports
 from common.settings import home as home_of_environment
 from tickhouse.demo.home import PORT_SHIFT, demo_home
+from tickhouse.known_names import nearest_names
 from tickhouse.lake.audit_verdict import MARKET
-from tickhouse.read.lake_tables import nearest_names
 
 
 @dataclass(frozen=True, slots=True)

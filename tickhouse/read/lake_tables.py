@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from difflib import get_close_matches
 
 from common.days import Days
 from common.errors import ConfigurationError
@@ -127,16 +126,6 @@ def named_table(name: str) -> LakeTable:
     if name not in by_name:
         raise ConfigurationError(f"Expected a table of {', '.join(TABLES)}, was {name!r}.")
     return by_name[name]
-
-
-def nearest_names(wanted: str, known: Iterable[str]) -> str:
-    """Return the names most like the wanted one; the first ones in order when none is like it."""
-    names = sorted(known)
-    close = get_close_matches(wanted, names, n=MOST_NAMES, cutoff=0.6)
-    if close:
-        return ", ".join(close)
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more if names else "none"
 
 
 def runs_of(missing: Sequence[str], wanted: Sequence[str]) -> str:

@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from common.errors import ConfigurationError, StoreUnavailable, UnknownName
-from common.symbols import nearest, upper_latin
+from common.errors import ConfigurationError, StoreUnavailable
+from common.symbols import upper_latin
+from tickhouse.known_names import require_pair
 from tickhouse.read.lake_at_commit import LakeAtCommit
 from tickhouse.read.lake_rows import LakeRows
-from tickhouse.read.lake_tables import LakeTable, TimeSpan, nearest_names, runs_of
+from tickhouse.read.lake_tables import LakeTable, TimeSpan, runs_of
 
 _TIME: Final = pa.timestamp("us", "UTC")
 
@@ -206,13 +207,5 @@ def _check_symbol(lake: LakeAtCommit, paths: Sequence[str], wanted: SymbolFilter
     with _read_errors(lake):
         pairs = _dataset(lake, paths).to_table(["market", "symbol"]).group_by(["market", "symbol"]).aggregate([])
     known = [(row["market"], row["symbol"]) for row in pairs.to_pylist()]
-    symbol = upper_latin(wanted.symbol)
-    if (wanted.market, symbol) in known:
-        return
-    others = sorted(market for market, name in known if name == symbol)
-    hint = f" Market {', '.join(others)} has it." if others else ""
-    of_market = nearest_names(nearest(symbol), (name for market, name in known if market == wanted.market))
-    raise UnknownName(
-        f"Market {wanted.market} has no symbol {symbol!r} on these days.{hint} The nearest: {of_market}.",
-        next_command="tickhouse lake query candles_1d --columns market,symbol",
-    )
+    command = "tickhouse lake query candles_1d --columns market,symbol"
+    require_pair(wanted.market, wanted.symbol, known, where=" on these days", command=command)

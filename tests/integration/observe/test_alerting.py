@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import uuid
 from typing import Any
 
@@ -7,7 +9,7 @@ import httpx
 import pytest
 
 from common.settings import ports
-from stack.engine import supervisor
+from stack.engine import service_start, supervisor
 from tests.integration.observe.conftest import Observed
 from tests.runbook.following import FollowedPage
 from tickhouse.alerts.log import recent
@@ -76,25 +78,38 @@ def test_rules_are_loaded_and_evaluated(observed: Observed) -> None:
 
 
 @pytest.mark.runbook("target-down")
-def test_a_stopped_exporter_is_told_and_so_is_its_return(observed: Observed, followed: FollowedPage) -> None:
-    def told() -> list[dict[str, Any]]:
-        return observed.notified("TargetDown", "job=redis")
+def test_an_exporter_that_stops_or_hangs_is_told_once_and_so_is_its_return(
+    observed: Observed, followed: FollowedPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_start, "UNRESPONSIVE_S", 1.0)
+    followed.values = {"SERVICE": "exporters"}
 
-    observed.awaited(lambda: observed.values("up", "job").get("redis") == 1)
+    def told(rule: str, about: str, messages: int) -> list[dict[str, Any]]:
+        found = observed.notified(rule, about)
+        return found if len(found) == messages else []
+
+    observed.awaited(lambda: [observed.values("up", "job").get(job) for job in ("redis", "postgres")] == [1, 1])
 
     supervisor.stop(["redis_exporter"])  # as a program that supervisord has given up
-    (firing,) = observed.awaited(told)
-    assert firing["values"]["runbook"] == followed.path
-    followed.values = {"SERVICE": "exporters"}
-    followed.check()
-    followed.repair()
-    first, resolved = observed.awaited(
-        lambda: len(found := observed.notified("TargetDown", "job=redis")) == 2 and found
-    )
+    hanging = supervisor.states()["postgres_exporter"].pid
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        (stopped,) = observed.awaited(lambda: told("ProgramNotRunning", "program=redis_exporter", 1))
+        (hangs,) = observed.awaited(lambda: told("TargetDown", "job=postgres", 1))
+        followed.check()
+    finally:
+        supervisor.start("redis_exporter")
+        followed.repair()
+    first, started = observed.awaited(lambda: told("ProgramNotRunning", "program=redis_exporter", 2))
+    _, answers = observed.awaited(lambda: told("TargetDown", "job=postgres", 2))
 
-    assert (firing["severity"], firing["summary"]) == ("warning", "redis gives no metrics.")
-    assert first == firing
-    assert (resolved["severity"], resolved["summary"]) == ("info", "resolved: redis gives no metrics.")
+    assert (stopped["severity"], stopped["summary"]) == ("warning", "program redis_exporter does not run.")
+    assert stopped["values"]["runbook"] == "docs/runbook/program-not-running.md"
+    assert first == stopped
+    assert (started["severity"], started["summary"]) == ("info", "resolved: program redis_exporter does not run.")
+    assert hangs["values"]["runbook"] == followed.path
+    assert (hangs["summary"], answers["severity"]) == ("postgres gives no metrics.", "info")
+    assert observed.notified("TargetDown", "job=redis") == [], "one cause is told once"
 
 
 def post(observed: Observed, alert: dict[str, Any], token: str) -> int:

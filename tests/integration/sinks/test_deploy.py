@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from common.clients.connect import Worker
+from common.clients.kafka import TopicLog
 from common.errors import ConfigurationError, DriftFound
 from common.settings import REPO
+from common.topics import ENRICHED_TRADES
 from tests.eventually import eventually
 from tests.integration.sinks.conftest import Sinks
 from tickhouse.connectors import files
@@ -85,6 +87,59 @@ def test_pause_resume_and_restart(sinks: Sinks) -> None:
     eventually(lambda: sinks.states()[NAME]["state"] == "RUNNING", timeout_s=60)
     sinks.run("connectors", "restart", NAME)
     sinks.drained()
+
+
+def test_a_stopped_connector_has_no_tasks_and_resumes(sinks: Sinks) -> None:
+    sinks.run("connectors", "stop", NAME)
+    stopped = eventually(lambda: (now := sinks.states()[NAME])["state"] == "STOPPED" and now, timeout_s=60)
+    assert stopped["tasks"] == []
+
+    sinks.run("connectors", "resume", NAME)
+    eventually(lambda: len(sinks.states()[NAME]["tasks"]) == 2, timeout_s=60)
+    sinks.run("connectors", "restart", NAME, "--task", "1")
+    sinks.run("connectors", "restart", NAME, "--task", "7", expected=ConfigurationError.exit_code)
+    sinks.drained()
+
+
+def test_offsets_are_how_far_the_connector_has_read(sinks: Sinks) -> None:
+    log = TopicLog(sinks.settings.kafka_bootstrap_servers)
+    try:
+        ends = {partition: end for partition, (_, end) in log.bounds(ENRICHED_TRADES).items() if end}
+    finally:
+        log.close()
+
+    def shown() -> dict[int, int]:
+        rows = json.loads(sinks.run("connectors", "offsets", "show", NAME, "--json"))
+        assert {row["topic"] for row in rows} <= {ENRICHED_TRADES}
+        return {row["partition"]: row["offset"] for row in rows if row["offset"]}
+
+    assert ends
+    eventually(lambda: shown() == ends, timeout_s=60)
+
+
+def test_a_file_from_elsewhere_is_planned_and_applied(sinks: Sinks, folder: Path, tmp_path: Path) -> None:
+    change(folder, "max.batch.size", "321")
+    file = str(folder / f"{NAME}.json")
+
+    (drift,) = json.loads(sinks.run("connectors", "plan", "-f", file, "--json", expected=DriftFound.exit_code))
+    (applied,) = json.loads(sinks.run("connectors", "apply", "-f", file, "--json"))
+    missing = sinks.run("connectors", "apply", "-f", str(tmp_path / "none.json"), "--json", expected=2)
+
+    assert (drift["name"], drift["action"], applied["action"]) == (NAME, "update", "update")
+    assert "No such file" in json.loads(missing)["error"]["message"]
+    change(folder, "max.batch.size", "500")
+    sinks.run("connectors", "apply", "-f", file)
+
+
+def test_plugins_and_log_levels(sinks: Sinks) -> None:
+    plugins = {row["class"]: row["type"] for row in json.loads(sinks.run("connectors", "plugins", "--json"))}
+    assert plugins[files.read()[NAME].config["connector.class"]] == "sink"
+
+    logger = "org.apache.kafka.connect.runtime.WorkerSinkTask"
+    assert json.loads(sinks.run("connectors", "logger", logger, "debug", "--json")) == {logger: "DEBUG"}
+    assert json.loads(sinks.run("connectors", "logger", "--json"))[logger] == "DEBUG"
+    sinks.run("connectors", "logger", logger, "info")
+    assert "no level 'loud'" in sinks.run("connectors", "logger", logger, "loud", "--json", expected=2)
 
 
 def test_a_deleted_connector_is_drift_until_it_is_applied(sinks: Sinks) -> None:

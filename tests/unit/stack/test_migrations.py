@@ -16,6 +16,7 @@ PUBLISHED = {
     "006_retention.sql": "d01ca91ae7524807",
     "007_alerts.sql": "66e44465290f274b",
     "008_api.sql": "fd8658f857f4ad16",
+    "009_comments.sql": "9f81ba63eb33a676",
 }
 
 

@@ -24,10 +24,10 @@ def show(report: ReconcileReport, console: Console) -> None:
 
 def _law_table(report: ReconcileReport) -> Table:
     table = Table(title="Conservation law", title_justify="left")
-    table.add_column("store")
+    table.add_column("store", overflow="fold")
     for name in ("offered", "= delivered", "+ rejected", "+ known duplicates"):
-        table.add_column(name, justify="right")
-    table.add_column("result")
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("result", overflow="fold")
     for name, law in report.laws.items():
         figures = (law.offered, law.delivered, law.rejected, law.known_duplicates)
         is_right = law.holds and report.stores[name].ok
@@ -37,10 +37,10 @@ def _law_table(report: ReconcileReport) -> Table:
 
 def _fault_table(results: Mapping[str, StoreResult]) -> Table:
     table = Table(title="What each store holds", title_justify="left")
-    table.add_column("store or check")
+    table.add_column("store or check", overflow="fold")
     for name in ("rows", "missing", "duplicate", "mismatch"):
-        table.add_column(name, justify="right")
-    table.add_column("hash")
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("hash", overflow="fold")
     for name, result in results.items():
         faults = (_fault_text(count) for count in result.faults.values())
         code = f"{result.hash:016x}" if result.hash is not None else "-"

@@ -38,7 +38,14 @@ def test_a_program_is_built_once_under_its_version(cache: Path) -> None:
     assert first == go_program(MODULE, lambda _: None) == module_folder(MODULE) / "server"
     assert first.read_text() == "binary\n"
     (call,) = (cache / "calls").read_text().splitlines()
-    assert call == f"https://proxy.example,https://other.example install -p 2 -ldflags=-s -w {MODULE}"
+    assert call == f"https://proxy.example,https://other.example install -v -p 2 -ldflags=-s -w {MODULE}"
+
+
+def test_a_build_reports_each_package(cache: Path) -> None:
+    fake_go(cache, script='echo one.example/a >&2; echo one.example/b >&2; echo binary > "$GOBIN/server"')
+    lines: list[str] = []
+    go_program(MODULE, lines.append)
+    assert [line.partition(": ")[2][:10] for line in lines] == ["takes minu", "1 packages", "2 packages"]
 
 
 def test_a_failed_build_leaves_nothing(cache: Path) -> None:

@@ -176,3 +176,47 @@ def test_missed_nights_and_warnings_ring() -> None:
     assert [alert.kind for alert in judge_of().announcement(warned, LIVE)] == ["audit_failed"]
     quiet = {"audit_failed": RULES["audit_failed"].model_copy(update={"with_warnings": False})}
     assert judge_of(rules=quiet).announcement(warned, LIVE) == []
+
+
+def failed_audit(first: str, last: str) -> dict[str, Any]:
+    return run_failed(report="http://report") | {"from": first, "to": last}
+
+
+def passed_audit(first: str, last: str, run: str = "r2") -> dict[str, Any]:
+    return {
+        "kind": "audit_passed",
+        "dag": "nightly_batch",
+        "run_id": run,
+        "report": "http://r",
+        "from": first,
+        "to": last,
+    }
+
+
+def test_an_audit_that_passes_ends_the_alert_about_its_days_once() -> None:
+    judge = judge_of()
+    assert judge.announcement(passed_audit("2024-08-08", "2024-08-08"), LIVE) == [], "nothing rang"
+    judge.announcement(failed_audit("2024-08-08", "2024-08-09"), LIVE)
+    assert judge.announcement(passed_audit("2024-08-09", "2024-08-10"), LIVE) == [], "the 8th is still wrong"
+
+    (resolved,) = judge.announcement(passed_audit("2024-08-07", "2024-08-09"), LIVE)
+
+    assert (resolved.rule, resolved.severity) == ("audit_failed", "info")
+    assert resolved.summary == "resolved: nightly_batch: the audit passed in run r2."
+    assert judge.announcement(passed_audit("2024-08-08", "2024-08-09", "r3"), LIVE) == []
+
+
+def test_a_failed_audit_is_remembered_over_a_restart() -> None:
+    first = judge_of()
+    first.announcement(failed_audit("2024-08-08", "2024-08-08"), LIVE)
+
+    restarted = judge_of(first.changed)
+
+    assert len(restarted.announcement(passed_audit("2024-08-08", "2024-08-08"), LIVE)) == 1
+
+
+def test_an_audit_of_another_dag_ends_nothing() -> None:
+    judge = judge_of()
+    judge.announcement(failed_audit("2024-08-08", "2024-08-08"), LIVE)
+
+    assert judge.announcement(passed_audit("2024-08-08", "2024-08-08") | {"dag": "data_quality"}, LIVE) == []

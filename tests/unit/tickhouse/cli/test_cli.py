@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from common.errors import ConfigurationError, ReconcileFailed, ServiceNotReady, 
 from common.settings import Settings
 from tickhouse.cli import CommandGroup, app
 from tickhouse.cli.config import redacted
+from tickhouse.cli.options import JsonOption
+from tickhouse.cli.output import print_json
 from tickhouse.status import doctor
 from tickhouse.status.doctor import Finding
 
@@ -54,6 +57,63 @@ def test_an_error_may_name_a_nearer_page_than_its_class() -> None:
     result = runner.invoke(an_app(ServiceNotReady("The port is taken.", page="port-taken")), ["fail"])
 
     assert "More: docs/runbook/port-taken.md\n" in result.stderr
+
+
+def test_with_json_an_error_is_a_document_too() -> None:
+    arguments = ["candles", "--market", "sopt", "--symbol", "X", "--from", "2024-01-01", "--to", "2024-01-02", "--json"]
+
+    result = runner.invoke(app, arguments)
+
+    assert result.exit_code == 2
+    assert json.loads(result.stdout) == {
+        "error": {
+            "type": "UnknownName",
+            "message": "There is no market 'sopt'. The nearest: spot.",
+            "safe": "",
+            "next": "",
+            "runbook": "docs/runbook/configuration-error.md",
+            "exit_code": 2,
+        }
+    }
+    assert result.stderr.startswith("UnknownName: There is no market 'sopt'.")
+
+
+def test_an_error_after_the_document_writes_no_second_one() -> None:
+    failing = typer.Typer(cls=CommandGroup)
+
+    @failing.callback()
+    def group() -> None: ...
+
+    @failing.command()
+    def fail(json: JsonOption = False) -> None:
+        print_json({"ok": False})
+        raise ReconcileFailed("A store is wrong.")
+
+    result = runner.invoke(failing, ["fail", "--json"])
+
+    assert result.exit_code == ReconcileFailed.exit_code
+    assert json.loads(result.stdout) == {"ok": False}
+
+
+def test_a_range_that_ends_before_it_starts_is_refused() -> None:
+    arguments = ["candles", "--market", "spot", "--symbol", "X", "--from", "2024-01-02", "--to", "2024-01-02"]
+
+    result = runner.invoke(app, arguments)
+
+    assert result.exit_code == 2
+    assert "The range is empty: its start 2024-01-02 00:00:00 is not before" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["-h"], ["candles", "-h"], ["lake", "query", "-h"]])
+def test_short_help(command: list[str]) -> None:
+    result = runner.invoke(app, command)
+
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert runner.invoke(app, ["--version"]).stdout == f"tickhouse {version('tickhouse')}\n"
 
 
 def test_an_error_that_is_not_ours_is_not_hidden() -> None:
