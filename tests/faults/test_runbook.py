@@ -72,7 +72,7 @@ def test_a_process_of_airflow_that_is_silent(settings: Settings, followed: Follo
 
 def lag_records() -> int:
     """Return how many records the query of the candles has not read."""
-    return int(tickhouse("status")["kafka"]["lag_records"][LAG])
+    return int(tickhouse("status")["pipeline"]["kafka"]["lag_records"][LAG])
 
 
 @pytest.mark.runbook("query-slow")
