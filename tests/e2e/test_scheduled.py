@@ -261,7 +261,7 @@ def test_a_run_that_failed_succeeds_with_the_right_parameter(airflow: AirflowApi
     assert "failed" in followed.check()
     followed.repair()
 
-    again = airflow.trigger("data_quality", {"ref": TAGS[0]})
+    again = airflow.trigger("data_quality", {"ref": "main"})
     assert airflow.wait("data_quality", again, 120.0) == "success"
 
 
