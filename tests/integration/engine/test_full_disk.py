@@ -24,6 +24,7 @@ import redis
 from botocore.config import Config
 from confluent_kafka import Producer
 
+from common.errors import StoreUnavailable
 from common.settings import Settings, load_settings
 from tests.eventually import eventually
 from tests.homes import own_home
@@ -143,7 +144,7 @@ def test_a_full_disk_is_reported_and_repaired(small_home: Path, followed: Follow
     fill(small_home.parent / "filler")
     failed = [name for name, write in WRITES.items() if fails(write, settings)]
     reported = status()["disk"]
-    followed.check()
+    followed.check(codes={"tickhouse retention plan": StoreUnavailable.exit_code})
     (small_home.parent / "filler").unlink()
     followed.values = {"SERVICE": " --service ".join(SERVICES)}
     followed.repair()
