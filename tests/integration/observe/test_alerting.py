@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from common.settings import ports
-from stack.engine import service_start, supervisor
+from stack.engine import supervisor
 from tests.integration.observe.conftest import Observed
 from tests.runbook.following import FollowedPage
 from tickhouse.alerts.log import recent
@@ -79,9 +79,8 @@ def test_rules_are_loaded_and_evaluated(observed: Observed) -> None:
 
 @pytest.mark.runbook("target-down")
 def test_an_exporter_that_stops_or_hangs_is_told_once_and_so_is_its_return(
-    observed: Observed, followed: FollowedPage, monkeypatch: pytest.MonkeyPatch
+    observed: Observed, followed: FollowedPage
 ) -> None:
-    monkeypatch.setattr(service_start, "UNRESPONSIVE_S", 1.0)
     followed.values = {"SERVICE": "exporters"}
 
     def told(rule: str, about: str, messages: int) -> list[dict[str, Any]]:
@@ -92,6 +91,7 @@ def test_an_exporter_that_stops_or_hangs_is_told_once_and_so_is_its_return(
 
     supervisor.stop(["redis_exporter"])  # as a program that supervisord has given up
     hanging = supervisor.states()["postgres_exporter"].pid
+    followed.values["PID"] = str(hanging)
     os.kill(hanging, signal.SIGSTOP)
     try:
         (stopped,) = observed.awaited(lambda: told("ProgramNotRunning", "program=redis_exporter", 1))
