@@ -20,10 +20,15 @@
         ├── ExchangeUnavailable       the exchange refuses or limits us: wait `retry_after_s`
         └── StoreUnavailable          a store is down: start it; its query catches up
 
-Each message says what happened, what is not affected, and which command to run next.
+Each message says what happened, what is not affected, and which command to run next. Each class
+names its page of the runbook; classes that the reader repairs in the same way share a page.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
+
+from common.runbook import page_path
 
 
 class TickhouseError(Exception):
@@ -33,15 +38,26 @@ class TickhouseError(Exception):
         message: What happened, in one sentence.
         safe: What is not affected, in one sentence.
         next_command: The command that fixes it or explains more.
+        page: Name of the page of the runbook, when it is another one than that of the class.
+
+    Attributes:
+        runbook_page: Name of the page about this class of errors.
     """
 
     exit_code = 1
+    runbook_page: ClassVar[str] = "command-failed"
 
-    def __init__(self, message: str, *, safe: str = "", next_command: str = "") -> None:
+    def __init__(self, message: str, *, safe: str = "", next_command: str = "", page: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.safe = safe
         self.next_command = next_command
+        self._page = page or self.runbook_page
+
+    @property
+    def runbook(self) -> str:
+        """Return the path of the page of the runbook."""
+        return page_path(self._page)
 
     def __str__(self) -> str:
         tail = f" Next: {self.next_command}" if self.next_command else ""
@@ -57,6 +73,7 @@ class ConfigurationError(TerminalError):
     """A setting or an argument is wrong."""
 
     exit_code = 2
+    runbook_page = "configuration-error"
 
 
 class UnknownName(ConfigurationError):
@@ -67,12 +84,14 @@ class PrerequisiteMissing(TerminalError):
     """A program or library that Tickhouse does not install itself is missing."""
 
     exit_code = 3
+    runbook_page = "prerequisite-missing"
 
 
 class SchemaIncompatible(TerminalError):
     """A schema and an earlier version cannot read each other's data."""
 
     exit_code = 4
+    runbook_page = "schema-incompatible"
 
 
 class RejectedRecord(TerminalError):
@@ -84,6 +103,7 @@ class RejectedRecord(TerminalError):
     """
 
     exit_code = 5
+    runbook_page = "rejected-input"
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -95,30 +115,35 @@ class LeaseHeld(TerminalError):
     """Another driver holds the lease of a checkpoint."""
 
     exit_code = 6
+    runbook_page = "lease-held"
 
 
 class ReconcileFailed(TerminalError):
     """A store does not hold exactly what the exchange offered."""
 
     exit_code = 7
+    runbook_page = "reconcile-failed"
 
 
 class AuditMissing(TerminalError):
     """No audit has passed for the commit that is to be merged into `main`."""
 
     exit_code = 8
+    runbook_page = "audit-missing"
 
 
 class AuditFailed(TerminalError):
     """A check of the audit failed."""
 
     exit_code = 9
+    runbook_page = "audit-failed"
 
 
 class DriftFound(TerminalError):
     """The running connectors differ from their files."""
 
     exit_code = 10
+    runbook_page = "connector-drift"
 
 
 class BackupUnusable(TerminalError):
@@ -131,12 +156,14 @@ class DagPaused(TerminalError):
     """A DAG whose run is needed is paused in Airflow."""
 
     exit_code = 13
+    runbook_page = "dag-paused"
 
 
 class TransientError(TickhouseError):
     """Base of the errors after which the caller may retry with backoff; nothing is lost."""
 
     exit_code = 20
+    runbook_page = "service-not-ready"
 
 
 class ServiceNotReady(TransientError):
@@ -154,6 +181,7 @@ class ExchangeUnavailable(TransientError):
     """
 
     exit_code = 22
+    runbook_page = "exchange-disconnected"
 
     def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(message, safe="Gaps are filled once it answers again.")
@@ -164,9 +192,11 @@ class StoreUnavailable(TransientError):
     """A store is down; only its own query waits, and it catches up later."""
 
     exit_code = 23
+    runbook_page = "store-down"
 
 
 class BranchOvertaken(TransientError):
     """The lake's `main` got a new commit while a branch was prepared."""
 
     exit_code = 24
+    runbook_page = "audit-missing"

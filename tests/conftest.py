@@ -17,9 +17,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 from common.settings import REPO, Settings, load_settings
 from tests.homes import own_home
+from tests.runbook.following import followed
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+__all__ = ["followed"]
 
 
 # A slow example is no failure: the machine may run servers for other tests at the same time.

@@ -211,6 +211,7 @@ def _require_free_ports(context: ServiceContext) -> None:
                 f"{context.service.title} cannot start: port {port} is taken by {port_owner(port)}.",
                 safe="That process was not touched.",
                 next_command="stop it, or move all ports: TICKHOUSE_PORT_BASE=31000 tickhouse up",
+                page="port-taken",
             )
 
 

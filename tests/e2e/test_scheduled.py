@@ -30,6 +30,7 @@ from tests.conftest import Stack
 from tests.e2e.archives import write_archive
 from tests.e2e.lakehouse import await_stream, tickhouse, topic_log, until
 from tests.faults.processes import held_within_a_transaction, kill, lease_record
+from tests.runbook.following import FollowedPage
 from tests.unit.tickhouse.checks.reconcile.samples import trade
 from tickhouse.checks.reconcile import gold
 from tickhouse.checks.reconcile.lake_bronze import connect
@@ -38,6 +39,7 @@ from tickhouse.checks.reconcile.store_result import StoreResult
 from tickhouse.dag_tasks.nightly.missed_nights import run_id_of
 from tickhouse.demo.publication import commit_lake
 from tickhouse.lake.branches import head
+from tickhouse.lake.refs import exists
 
 # A test alone starts the stack, publishes two days and recovers from a kill before it can look.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -210,8 +212,9 @@ def test_the_graph_follows_a_publication_where_neo4j_is_enabled(
     ]
 
 
+@pytest.mark.runbook("audit-failed")
 def test_a_backfill_that_breaks_a_law_is_not_published_and_sends_an_alert(
-    settings: Settings, airflow: AirflowApi, tmp_path: Path
+    settings: Settings, airflow: AirflowApi, tmp_path: Path, followed: FollowedPage
 ) -> None:
     before = head(settings, MAIN)
     jump = ["70"] * 60 + ["630"] * 60  # nine times as much within a minute
@@ -226,19 +229,42 @@ def test_a_backfill_that_breaks_a_law_is_not_published_and_sends_an_alert(
     assert message["kind"] == "run_failed"
     assert message["dag"] == "nightly_batch"
     assert message["report"] in failed["note"]
+    followed.values = {"BRANCH": "etl-2024-03-05"}
+    assert "failed" in followed.check()
+    followed.repair()
+    assert not exists(settings, "etl-2024-03-05")
 
 
+@pytest.mark.runbook("dag-paused")
 @pytest.mark.parametrize("needed", ["lake_commit", "nightly_batch"])
-def test_a_backfill_fails_at_once_while_a_dag_that_it_needs_is_paused(airflow: AirflowApi, needed: str) -> None:
+def test_a_backfill_fails_at_once_while_a_dag_that_it_needs_is_paused(
+    airflow: AirflowApi, needed: str, followed: FollowedPage
+) -> None:
     airflow.pause(needed, is_paused=True)
     try:
         run = airflow.trigger("backfill", {"market": "spot", "symbol": "LTCUSDT", **DAYS})
         assert airflow.wait("backfill", run, 120.0) == "failed"
+        followed.values = {"DAG": needed}
+        followed.check()
+        followed.repair()
+        assert airflow.paused()[needed] is False
     finally:
         airflow.pause(needed, is_paused=False)
     states = airflow.task_states("backfill", run)
     assert states["check"] == "failed"
     assert states["fetch"] == "upstream_failed"
+
+
+@pytest.mark.runbook("run-failed")
+def test_a_run_that_failed_succeeds_with_the_right_parameter(airflow: AirflowApi, followed: FollowedPage) -> None:
+    failed = airflow.trigger("data_quality", {"ref": "no-such-branch"})
+    assert airflow.wait("data_quality", failed, 120.0) == "failed"
+
+    assert "failed" in followed.check()
+    followed.repair()
+
+    again = airflow.trigger("data_quality", {"ref": "main"})
+    assert airflow.wait("data_quality", again, 120.0) == "success"
 
 
 @pytest.mark.long

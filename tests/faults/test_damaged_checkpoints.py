@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from common.clients.airflow import AirflowApi
 from common.settings import REPO, Settings
 from spark.checkpoints import lost_offsets
 from tests.conftest import Stack
 from tests.e2e.archives import write_numbered_archive
 from tests.e2e.lakehouse import TICKHOUSE, assert_conserved, await_stream, tickhouse
+from tests.runbook.following import FollowedPage
 from tickhouse.stream.lease import stopped_driver
 
 pytestmark = [pytest.mark.faults, pytest.mark.long]
@@ -74,3 +76,20 @@ def test_the_commands_of_the_page_end_with_a_clean_reconcile(settings: Settings,
     await_stream(settings)
     begun = {one["name"]: one["reason"] for one in tickhouse("stream", "status")}
     assert set(begun.values()) <= {"checkpoint_damaged", "new", "sound"}
+
+
+@pytest.mark.runbook("query-stopped")
+def test_a_damaged_query_whose_dag_is_paused(settings: Settings, stack: Stack, followed: FollowedPage) -> None:
+    stream = stack.home / "stream"
+    with AirflowApi(settings) as airflow, stopped_driver(stream):
+        airflow.pause("stream_trades", is_paused=True)
+        for path in (stream / "checkpoints" / "last" / "commits").iterdir():
+            path.write_text("")
+        tickhouse("replay", write_numbered_archive(stack.home / "recorded", "PAUSEUSDT", 1, 300), "--market", "spot",
+                  "--no-wait")  # fmt: skip
+
+    assert "stopped" in followed.check()
+    followed.repair()
+
+    await_stream(settings)
+    assert_conserved(tickhouse("reconcile", "--wait", "60", timeout_s=200))

@@ -27,6 +27,7 @@ from tests.e2e.archives import write_numbered_archive
 from tests.e2e.lakehouse import await_stream, bronze, tickhouse, until
 from tests.faults.test_two_drivers import submit
 from tests.homes import own_home
+from tests.runbook.following import FollowedPage
 from tickhouse.stream.lease import stopped_driver
 
 pytestmark = pytest.mark.long
@@ -102,7 +103,8 @@ def lakehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
         yield Lakehouse(load_settings(), home, tmp_path_factory.mktemp("logs"))
 
 
-def test_expired_offsets_become_gaps_and_can_be_delivered_again(lakehouse: Lakehouse) -> None:
+@pytest.mark.runbook("query-lost-offsets")
+def test_expired_offsets_become_gaps_and_can_be_delivered_again(lakehouse: Lakehouse, followed: FollowedPage) -> None:
     files = lakehouse.home / "recorded"
     with lakehouse.driver():
         lakehouse.replay(write_numbered_archive(files, "GONEUSDT", 1, 1_000))
@@ -113,15 +115,15 @@ def test_expired_offsets_become_gaps_and_can_be_delivered_again(lakehouse: Lakeh
         lakehouse.replay(write_numbered_archive(files, "GONEUSDT", 2_001, 2_502))
         states = {one["name"]: one for one in tickhouse("stream", "status")}
         planned = tickhouse("stream", "repair", "--dry-run")
-        report = tickhouse("stream", "repair")
+        followed.check()
+        followed.repair()
+        opened = tickhouse("gaps", "--state", "open")
         again = lakehouse.replay(lost_file)
 
         assert {name for name, one in states.items() if one["reason"] == "offsets_expired"} == TRADE_QUERIES
         assert all(one["lost"] for name, one in states.items() if name in TRADE_QUERIES)
         assert sum(one["offsets"] for one in planned["lost"] if one["query"] == "candles") == 1_000
-        assert [(gap["symbol"], gap["first_id"], gap["last_id"]) for gap in report["gaps"]] == [
-            ("GONEUSDT", 1_001, 2_000)
-        ]
+        assert [(gap["symbol"], gap["first_id"], gap["last_id"]) for gap in opened] == [("GONEUSDT", 1_001, 2_000)]
         assert again["sent"] == 1_000
         until("all ids in the candles", lambda: lakehouse.applied("GONEUSDT"), 60, holds=lambda count: count == 2_502)
         until("all ids in bronze", lambda: lakehouse.in_lake("GONEUSDT"), 60, holds=lambda ids: len(ids) == 2_502)

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
+from common.runbook import page_path
 from tickhouse.alerts.alert import Alert, iso
 from tickhouse.alerts.candle_rules import RuleFinding, look, look_back
 from tickhouse.alerts.rules import (
+    PAGES,
     SEVERITIES,
     CandleRule,
     FailedAudit,
@@ -212,7 +214,7 @@ def _alert(rule: Rule, subject: str, window: str, *, text: str, values: Mapping[
         window=window,
         raised_at_us=moment.now_us,
         summary=_sentence(text, moment),
-        values=values,
+        values={**values, "runbook": page_path(PAGES[rule.kind])},
         is_simulated=moment.is_simulated,
     )
 

@@ -19,6 +19,16 @@ LONGEST_WINDOW: Final = 240
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
 
+# The page of the runbook about the alerts of each kind of rule.
+PAGES: Final[Mapping[str, str]] = {
+    "price_move": "market-moved",
+    "volume_spike": "market-moved",
+    "gap_open": "gap-open",
+    "store_behind": "store-behind",
+    "audit_failed": "audit-failed",
+    "run_failed": "run-failed",
+}
+
 
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -15,7 +15,7 @@ import typer
 from typer._click import Context
 from typer.core import TyperGroup
 
-from common.errors import ServiceNotReady, TickhouseError, TransientError
+from common.errors import ServiceNotReady, TickhouseError, TransientError, UnknownName
 from tickhouse.cli.output import HAS_PRINTED_JSON, IS_WIDE, print_json
 
 # In the context of a call: whether it was called with --json.
@@ -53,6 +53,7 @@ class CommandGroup(TyperGroup):
                 f"The disk is full: {error.filename or error}.",
                 safe="Acknowledged records are kept.",
                 next_command="free some space, then tickhouse up",
+                page="disk-almost-full",
             )
             show_error(disk_full)
             raise typer.Exit(disk_full.exit_code) from error
@@ -96,21 +97,23 @@ def root(
 
 
 def show_error(error: TickhouseError) -> None:
-    """Print what happened, what is safe and what to run next on standard error."""
+    """Print what happened, what is safe, what to run next and which page has more, on stderr."""
     typer.secho(f"{type(error).__name__}: ", fg="red", bold=True, nl=False, err=True)
     typer.echo(error.message, err=True)
     if error.safe:
         typer.echo(f"Safe: {error.safe}", err=True)
     if error.next_command:
         typer.echo(f"Next: {error.next_command}", err=True)
+    if not isinstance(error, UnknownName):  # its message has all that there is to know
+        typer.echo(f"More: {error.runbook}", err=True)
     if isinstance(error, TransientError):
         _point_to_demo()
 
 
 def print_error_as_json(error: TickhouseError) -> None:
     """Write an error as JSON to standard output."""
-    said = {"message": error.message, "safe": error.safe, "next": error.next_command, "exit_code": error.exit_code}
-    print_json({"error": {"type": type(error).__name__, **said}})
+    said = {"message": error.message, "safe": error.safe, "next": error.next_command, "runbook": error.runbook}
+    print_json({"error": {"type": type(error).__name__, **said, "exit_code": error.exit_code}})
 
 
 def _point_to_demo() -> None:

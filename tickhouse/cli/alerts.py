@@ -41,17 +41,22 @@ def list_alerts(
         return
     rows = [(document["raised_at"][:19], *(str(document[name]) for name in SHOWN[1:])) for document in documents]
     _table(SHOWN, rows, "No alert rang.")
+    for rule, page in sorted({(one["rule"], one["values"].get("runbook", "")) for one in documents}):
+        if page:
+            typer.echo(f"More about {rule}: {page}")
 
 
 @alerts.command()
 def rules(json: JsonOption = False) -> None:
     """Show the alert rules."""
+    from common.runbook import page_path
     from common.settings import load_settings
     from tickhouse.alerts.rule_stores import present_rules
-    from tickhouse.alerts.rules import rule_document
+    from tickhouse.alerts.rules import PAGES, rule_document
     from tickhouse.cli.output import print_json
 
-    documents = [rule_document(rule) for rule in present_rules(load_settings()).rules().values()]
+    present = present_rules(load_settings()).rules().values()
+    documents = [rule_document(rule) | {"runbook": page_path(PAGES[rule.kind])} for rule in present]
     if json:
         print_json(documents)
         return

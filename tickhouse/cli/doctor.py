@@ -36,5 +36,8 @@ def doctor(
         for finding in findings:
             table.add_row(MARKS[finding.level], finding.check, finding.seen, finding.mend)
         Console(highlight=False).print(table)
+        for finding in findings:
+            if finding.runbook:
+                typer.echo(f"More about {finding.check}: {finding.runbook}")
     if not is_ok:
         raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.clients.postgres import read_only
 from common.clients.rabbitmq import CHANNELS, DEAD_QUEUE, DELAYS, channel_queue, managed, retry_queue, waiting
@@ -57,13 +57,20 @@ def queue_section(depths: Mapping[str, int], consumers: Mapping[str, int]) -> di
     }
 
 
-def problems(section: Mapping[str, Any]) -> list[str]:
+class QueueProblem(NamedTuple):
+    """What a person should look at, and the page of the runbook about it."""
+
+    text: str
+    page: str
+
+
+def problems(section: Mapping[str, Any]) -> list[QueueProblem]:
     """Return what a person should look at in the section of the notifications (pure)."""
     found = [
         f"{count} notifications for {channel} wait, and no worker takes them: the channel is off, or the worker is down"
         for channel, count in section["waiting"].items()
         if count and not section["workers"][channel]
     ]
-    if section["dead"]:
-        found.append(f"{section['dead']} notifications are dead: tickhouse dlq show {DEAD_QUEUE}")
-    return found
+    waiting_ones = [QueueProblem(text, "notifications-not-taken") for text in found]
+    dead = f"{section['dead']} notifications are dead: tickhouse dlq show {DEAD_QUEUE}"
+    return waiting_ones + ([QueueProblem(dead, "notifications-dead")] if section["dead"] else [])

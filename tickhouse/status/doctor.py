@@ -1,6 +1,6 @@
 """Checks of this installation: prerequisites, ports, disk, memory, versions, permissions, services.
 
-A finding names the cause and the command that fixes it.
+A finding names the cause, the command that fixes it and the page of the runbook about it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import psutil
 
 from common.errors import TickhouseError
+from common.runbook import page_path
 from common.settings import REPO, cache_dir, home, load_settings, ports, secrets_file
 from stack.engine import supervisor
 from stack.engine.enabled import is_queue_enabled
@@ -34,6 +35,9 @@ from stack.engine.source_build import SourceBuild
 from stack.log_shipper.setup import REFUSED
 
 Level = Literal["ok", "warning", "error"]
+
+# The page about a query whose records Kafka removed unread.
+LOST = "query-lost-offsets"
 
 JAVA_MAJOR = 17
 
@@ -52,21 +56,67 @@ class Finding:
     """The result of one check: what was found and, unless it is ok, the command that fixes it.
 
     The field names are the keys of `tickhouse doctor --json`.
+
+    Attributes:
+        runbook: Path of the page about it; empty when it is ok.
     """
 
     level: Level
     check: str
     seen: str
     mend: str = ""
+    runbook: str = ""
+
+
+class DoctorCheck(NamedTuple):
+    """A check, its name in the index of the runbook, and the pages about what it finds.
+
+    The first page is about each finding that names no other.
+    """
+
+    name: str
+    run: Callable[[], Iterator[Finding]]
+    pages: tuple[str, ...]
 
 
 def examine() -> list[Finding]:
     """Run every check and return all findings, including those that are ok."""
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _programs, _python, _packages, _machine, _secrets, _settings, _port_use, _privileges, _leftovers, _services,
-        _builds, _queries, _notifications, _logs,
-    )  # fmt: skip
-    return [finding for check in checks for finding in check()]
+    return [_with_page(finding, check) for check in checks() for finding in _findings(check)]
+
+
+def _findings(check: DoctorCheck) -> Iterator[Finding]:
+    """Yield what a check finds; one that cannot run is a finding too, and stops no other."""
+    try:
+        yield from check.run()
+    except TickhouseError as error:
+        yield Finding("error", check.name, error.message, error.next_command, error.runbook)
+
+
+def _with_page(finding: Finding, check: DoctorCheck) -> Finding:
+    if finding.level == "ok" or finding.runbook:
+        return finding
+    return replace(finding, runbook=page_path(check.pages[0]))
+
+
+def checks() -> tuple[DoctorCheck, ...]:
+    """Return every check, in the order in which they run."""
+    return (
+        DoctorCheck("programs", _programs, ("prerequisite-missing",)),
+        DoctorCheck("python", _python, ("python-packages",)),
+        DoctorCheck("packages", _packages, ("python-packages",)),
+        DoctorCheck("disk", _disks, ("disk-almost-full",)),
+        DoctorCheck("memory", _memory, ("memory-almost-used",)),
+        DoctorCheck("secrets", _secrets, ("secrets-readable",)),
+        DoctorCheck("settings", _settings, ("configuration-error",)),
+        DoctorCheck("ports", _port_use, ("port-taken",)),
+        DoctorCheck("user", _privileges, ("prerequisite-missing",)),
+        DoctorCheck("leftovers", _leftovers, ("leftover-processes",)),
+        DoctorCheck("services", _services, ("service-not-ready",)),
+        DoctorCheck("builds", _builds, ("source-build-failed",)),
+        DoctorCheck("queries", _queries, ("query-stopped", LOST)),
+        DoctorCheck("notifications", _notifications, ("notifications-not-taken", "notifications-dead")),
+        DoctorCheck("logs", _logs, ("log-messages-refused",)),
+    )
 
 
 def _programs() -> Iterator[Finding]:
@@ -117,12 +167,15 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def _machine() -> Iterator[Finding]:
+def _disks() -> Iterator[Finding]:
     for label, folder in (("home", home()), ("cache", cache_dir())):
         free = shutil.disk_usage(nearest_existing(folder)).free / 1e9
         level: Level = "ok" if free >= FREE_DISK_GB else "error"
         fix = "" if level == "ok" else f"free {FREE_DISK_GB} GB, or set TICKHOUSE_HOME to another disk"
         yield Finding(level, f"disk of {label}", f"{free:.0f} GB free at {folder}", fix)
+
+
+def _memory() -> Iterator[Finding]:
     known = catalog()
     needed = sum(known[name].memory_mb for name in in_profile(known, "core"))
     running = supervisor.supervisor_pid() is not None
@@ -232,7 +285,8 @@ def _queries() -> Iterator[Finding]:
 
     for query in query_states(home() / "stream"):
         if query.lost:
-            yield Finding("error", f"query {query.name}", "; ".join(query.lost), "tickhouse stream repair")
+            lost = "; ".join(query.lost)
+            yield Finding("error", f"query {query.name}", lost, "tickhouse stream repair", page_path(LOST))
         elif query.state == "failing":
             seen = f"failed {query.failures} times: {query.error or 'not started yet'}"
             yield Finding("warning", f"query {query.name}", seen, "tickhouse stream status")
@@ -248,11 +302,12 @@ def _notifications() -> Iterator[Finding]:
     try:
         section = notifications(load_settings())
     except TickhouseError as error:
-        yield Finding("warning", "notifications", error.message, error.next_command)
+        yield Finding("warning", "notifications", error.message, error.next_command, error.runbook)
         return
     found = problems(section)
-    for problem in found:
-        yield Finding("warning", "notifications", problem, "tickhouse dlq ls; tickhouse logs notification_worker")
+    for text, page in found:
+        command = "tickhouse dlq ls; tickhouse logs notification_worker"
+        yield Finding("warning", "notifications", text, command, page_path(page))
     if not found:
         yield Finding("ok", "notifications", "nothing is dead, every queue with messages has a worker")
 

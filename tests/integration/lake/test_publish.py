@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import lakefs_sdk
 import pytest
 from lakefs.exceptions import ForbiddenException, ServerException
+from typer.testing import CliRunner
 
 from common.clients.lakefs import INGEST, MAIN, repository
 from common.clients.lakefs_protection import ACTION, protect
@@ -17,6 +18,8 @@ from common.settings import Settings
 from tests.conftest import Stack
 from tests.eventually import eventually
 from tests.homes import own_home
+from tests.runbook.following import FollowedPage
+from tickhouse.cli import app
 from tickhouse.lake import branches, refs
 from tickhouse.lake.branches import commit, ensure_work_branch, head, merge_audited, record_audit
 from tickhouse.lake.rollback import rollback
@@ -190,6 +193,27 @@ def test_a_run_that_was_overtaken_is_refused_until_it_is_built_again(settings: S
     made = publish(settings, "slow", "v2")
     assert head(settings, MAIN) == made
     assert {"gold/candles/date=slow/x.parquet", "gold/candles/date=fast/x.parquet"} <= tree(settings, MAIN).keys()
+
+
+@pytest.mark.runbook("audit-missing")
+def test_a_branch_that_was_overtaken_is_built_again_from_the_newest_main(
+    settings: Settings, followed: FollowedPage
+) -> None:
+    ingest(settings, "late")
+    branch = build(settings, "late")
+    publish(settings, "earlier")
+    ensure_work_branch(settings, "etl-by-hand")
+    unaudited(settings, "etl-by-hand")
+    for refused, code in ((branch, 24), ("etl-by-hand", 8)):
+        answer = CliRunner().invoke(app, ["lake", "merge", refused])
+        assert (answer.exit_code, f"More: {followed.path}" in answer.stderr) == (code, True), answer.stderr
+    followed.values = {"BRANCH": branch}
+
+    assert "build late" in followed.check()
+    followed.repair()
+
+    made = publish(settings, "late")
+    assert head(settings, MAIN) == made
 
 
 def test_a_verdict_counts_only_for_what_the_audit_saw(settings: Settings) -> None:

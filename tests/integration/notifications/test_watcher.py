@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,12 +19,14 @@ from spark.streaming.candle_topic import CandleTopic
 from tests.eventually import eventually
 from tests.faults.processes import kill_program
 from tests.integration.notifications.conftest import Receivers
+from tests.runbook.following import FollowedPage
 from tickhouse.alerts.log import after, recent
 from tickhouse.dag_tasks.alerts import announce_failure, announce_warnings
 from tickhouse.demo.alerts import rung_alerts
 
 pytestmark = pytest.mark.integration
 PATIENCE_S = 240.0
+HOUR = timedelta(hours=1)
 
 
 def bar(symbol: str, at: datetime, high: str, **more: str) -> dict[str, Any]:
@@ -58,7 +60,8 @@ def minutes_ago(count: int) -> datetime:
     return datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=count)
 
 
-def test_a_price_jump_rings_once_and_is_delivered(receivers: Receivers) -> None:
+@pytest.mark.runbook("market-moved")
+def test_a_price_jump_rings_once_and_is_delivered(receivers: Receivers, followed: FollowedPage) -> None:
     symbol, start = f"JUMP{uuid.uuid4().hex[:6].upper()}", minutes_ago(4)
     quiet = [bar(symbol, start + timedelta(minutes=number), "101") for number in range(3)]
     jump = start + timedelta(minutes=3)
@@ -74,6 +77,28 @@ def test_a_price_jump_rings_once_and_is_delivered(receivers: Receivers) -> None:
     for delivered in (receivers.by_file, receivers.by_webhook, receivers.by_email):
         assert eventually(lambda delivered=delivered: delivered(ids), PATIENCE_S) == {ids[0]: 1}
     assert on_topic(receivers, f"spot:{symbol}") == [alert]
+    followed.values = {
+        "MARKET": "spot", "SYMBOL": symbol, "BEGIN": f"{start:%Y-%m-%dT%H:%M}", "END": f"{jump + HOUR:%Y-%m-%dT%H:%M}",
+    }  # fmt: skip
+    with stored_candle(receivers, symbol, jump):
+        printed = followed.check()
+    assert f"More about price_jump: {followed.path}" in printed
+    assert "107" in printed
+    assert "price_jump" in followed.repair()
+
+
+@contextmanager
+def stored_candle(receivers: Receivers, symbol: str, minute: datetime) -> Iterator[None]:
+    """Keep a candle of one trade in PostgreSQL, as the streaming query writes it."""
+    write = """
+        INSERT INTO market.candles_1m (market, symbol, stream, open_time, open, high, low, close, volume, quote_volume,
+            vwap, trades, agg_trades, taker_buy_volume, taker_buy_quote_volume, open_trade_id, close_trade_id, checksum)
+        VALUES ('spot', %s, 'aggTrade', %s, 107, 107, 107, 107, 1, 107, 107, 1, 1, 1, 107, 1, 1, 0)
+    """
+    with psycopg.connect(receivers.settings.database_dsn("owner"), autocommit=True) as connection:
+        connection.execute(write, [symbol, minute])
+        yield
+        connection.execute("DELETE FROM market.candles_1m WHERE symbol = %s", [symbol])
 
 
 def test_the_demo_waits_until_the_watcher_has_read_everything(receivers: Receivers) -> None:

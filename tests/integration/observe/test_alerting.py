@@ -11,6 +11,7 @@ import pytest
 from common.settings import ports
 from stack.engine import supervisor
 from tests.integration.observe.conftest import Observed
+from tests.runbook.following import FollowedPage
 from tickhouse.alerts.log import recent
 from tickhouse.metrics.targets import targets
 
@@ -76,7 +77,12 @@ def test_rules_are_loaded_and_evaluated(observed: Observed) -> None:
     assert len(observed.awaited(rules)) > 20
 
 
-def test_an_exporter_that_stops_or_hangs_is_told_once_and_so_is_its_return(observed: Observed) -> None:
+@pytest.mark.runbook("target-down")
+def test_an_exporter_that_stops_or_hangs_is_told_once_and_so_is_its_return(
+    observed: Observed, followed: FollowedPage
+) -> None:
+    followed.values = {"SERVICE": "exporters"}
+
     def told(rule: str, about: str, messages: int) -> list[dict[str, Any]]:
         found = observed.notified(rule, about)
         return found if len(found) == messages else []
@@ -85,13 +91,15 @@ def test_an_exporter_that_stops_or_hangs_is_told_once_and_so_is_its_return(obser
 
     supervisor.stop(["redis_exporter"])  # as a program that supervisord has given up
     hanging = supervisor.states()["postgres_exporter"].pid
+    followed.values["PID"] = str(hanging)
     os.kill(hanging, signal.SIGSTOP)
     try:
         (stopped,) = observed.awaited(lambda: told("ProgramNotRunning", "program=redis_exporter", 1))
         (hangs,) = observed.awaited(lambda: told("TargetDown", "job=postgres", 1))
+        followed.check()
     finally:
-        os.kill(hanging, signal.SIGCONT)
         supervisor.start("redis_exporter")
+        followed.repair()
     first, started = observed.awaited(lambda: told("ProgramNotRunning", "program=redis_exporter", 2))
     _, answers = observed.awaited(lambda: told("TargetDown", "job=postgres", 2))
 
@@ -99,7 +107,7 @@ def test_an_exporter_that_stops_or_hangs_is_told_once_and_so_is_its_return(obser
     assert stopped["values"]["runbook"] == "docs/runbook/program-not-running.md"
     assert first == stopped
     assert (started["severity"], started["summary"]) == ("info", "resolved: program redis_exporter does not run.")
-    assert hangs["values"]["runbook"] == "docs/runbook/target-down.md"
+    assert hangs["values"]["runbook"] == followed.path
     assert (hangs["summary"], answers["severity"]) == ("postgres gives no metrics.", "info")
     assert observed.notified("TargetDown", "job=redis") == [], "one cause is told once"
 

@@ -19,7 +19,6 @@ OBSERVE = REPO / "observe" / "prometheus"
 RULES, TESTS = sorted(OBSERVE.glob("rules/*.yaml")), sorted(OBSERVE.glob("tests/*.yaml"))
 PINS = REPO / "stack" / "prometheus" / "packages.yaml"
 RUNBOOK = REPO / "docs" / "runbook"
-SECTIONS = ("Symptom", "Cause", "Check", "Repair", "What is safe")
 
 
 def alert_rules() -> Iterator[dict[str, Any]]:
@@ -76,15 +75,8 @@ def test_an_alert_says_how_bad_it_is_and_where_its_page_is(alert: str) -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_the_page_of_an_alert_has_every_section(alert: str) -> None:
-    text = page(alert).read_text()
-
-    assert text.startswith(f"# {alert}\n")
-    assert tuple(re.findall(r"^## (.+)$", text, re.MULTILINE)) == SECTIONS
-
-
-def test_every_page_is_about_an_alert() -> None:
-    assert {path for path in RUNBOOK.glob("*.md") if path.name != "README.md"} == {page(alert) for alert in ALERTS}
+def test_the_page_of_an_alert_has_its_name(alert: str) -> None:
+    assert page(alert).read_text().startswith(f"# {alert}\n")
 
 
 def test_rules_of_an_alert_do_not_repeat_those_of_the_watcher() -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+import sys
 
 import pytest
 
-from common.errors import PrerequisiteMissing
+from common.errors import PrerequisiteMissing, SchemaIncompatible
+from common.settings import REPO
 from schemas import load
 from schemas.compat import check, full_problems, read_problems
 
@@ -100,3 +102,18 @@ def test_outside_a_clone_git_is_missing(tmp_path):
     (tmp_path / "trade.avsc").write_text(json.dumps(load("trade")))
     with pytest.raises(PrerequisiteMissing, match="clone"):
         check(tmp_path)
+
+
+@pytest.mark.runbook("schema-incompatible")
+def test_a_schema_that_earlier_data_does_not_fit(followed, tmp_path):
+    followed.folder = clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", "--shared", REPO, clone], check=True)
+    (clone / ".venv").symlink_to(sys.prefix)
+    path = clone / "schemas" / "trade.avsc"
+    path.write_text(json.dumps(trade_with(add=REQUIRED)))
+
+    found = followed.check(codes={".venv/bin/python -m schemas.compat": SchemaIncompatible.exit_code})
+    path.write_text(json.dumps(trade_with(add=OPTIONAL)))  # the edit that the page asks for
+    followed.repair()
+
+    assert "$.venue" in found

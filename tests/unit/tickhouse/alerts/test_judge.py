@@ -110,7 +110,8 @@ def test_a_gap_rings_when_it_is_open_for_too_long() -> None:
     (alert,) = judge.gaps([gap(5, 15), gap(50, 20)], LIVE)
 
     assert (alert.kind, alert.subject, alert.window) == ("gap_open", "spot:BTCUSDT:aggTrade", "50")
-    assert alert.values == {"first_id": "50", "ids": "20", "minutes": "20"}
+    page = "docs/runbook/gap-open.md"
+    assert alert.values == {"first_id": "50", "ids": "20", "minutes": "20", "runbook": page}
 
 
 def test_a_stream_whose_gaps_were_filled_can_ring_again() -> None:

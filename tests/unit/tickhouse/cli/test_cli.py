@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from common.errors import ConfigurationError, ReconcileFailed, TickhouseError
+from common.errors import ConfigurationError, ReconcileFailed, ServiceNotReady, TickhouseError, UnknownName
 from common.settings import Settings
 from tickhouse.cli import CommandGroup, app
 from tickhouse.cli.config import redacted
@@ -44,7 +44,20 @@ def test_our_errors_end_with_their_code_and_no_traceback(kind: type[TickhouseErr
 
     assert result.exit_code == kind.exit_code
     assert result.stdout == ""
-    assert result.stderr == f"{kind.__name__}: It broke.\nSafe: Data is.\nNext: repair it\n"
+    page = f"docs/runbook/{kind.runbook_page}.md"
+    assert result.stderr == f"{kind.__name__}: It broke.\nSafe: Data is.\nNext: repair it\nMore: {page}\n"
+
+
+def test_a_wrong_name_needs_no_page() -> None:
+    result = runner.invoke(an_app(UnknownName("There is no BTCUSD; did you mean BTCUSDT?")), ["fail"])
+
+    assert result.stderr == "UnknownName: There is no BTCUSD; did you mean BTCUSDT?\n"
+
+
+def test_an_error_may_name_a_nearer_page_than_its_class() -> None:
+    result = runner.invoke(an_app(ServiceNotReady("The port is taken.", page="port-taken")), ["fail"])
+
+    assert "More: docs/runbook/port-taken.md\n" in result.stderr
 
 
 def test_with_json_an_error_is_a_document_too() -> None:
@@ -59,6 +72,7 @@ def test_with_json_an_error_is_a_document_too() -> None:
             "message": "There is no market 'sopt'. The nearest: spot.",
             "safe": "",
             "next": "",
+            "runbook": "docs/runbook/configuration-error.md",
             "exit_code": 2,
         }
     }
@@ -168,12 +182,22 @@ def test_logs_of_an_unknown_service_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize(("level", "code"), [("ok", 0), ("warning", 0), ("error", 1)])
 def test_doctor_fails_on_an_error_only(monkeypatch: pytest.MonkeyPatch, level: doctor.Level, code: int) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda: [Finding(level, "disk", "full", "free some")])
+    monkeypatch.setattr(
+        doctor, "examine", lambda: [Finding(level, "disk", "full", "free some", "docs/runbook/disk-almost-full.md")]
+    )
 
     result = runner.invoke(app, ["doctor", "--json"])
 
     assert result.exit_code == code
     assert json.loads(result.stdout) == {
         "ok": level != "error",
-        "findings": [{"level": level, "check": "disk", "seen": "full", "mend": "free some"}],
+        "findings": [
+            {
+                "level": level,
+                "check": "disk",
+                "seen": "full",
+                "mend": "free some",
+                "runbook": "docs/runbook/disk-almost-full.md",
+            }
+        ],
     }

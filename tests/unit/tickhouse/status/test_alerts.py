@@ -19,5 +19,6 @@ def test_dead_notifications_and_queues_without_worker_are_problems() -> None:
 
     (waiting, dead) = problems(queue_section(DEPTHS, {}))
 
-    assert waiting.startswith("2 notifications for file wait")
-    assert "tickhouse dlq show notify.dead" in dead
+    assert waiting.text.startswith("2 notifications for file wait")
+    assert "tickhouse dlq show notify.dead" in dead.text
+    assert (waiting.page, dead.page) == ("notifications-not-taken", "notifications-dead")

@@ -76,3 +76,17 @@ def test_a_build_without_its_tools_says_what_to_install(monkeypatch: pytest.Monk
     (found,) = doctor._builds()
 
     assert (found.level, found.mend) == ("ok", "apt-get install cargo-web")
+
+
+def test_a_setting_that_does_not_parse_is_found_and_stops_no_other_check(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TICKHOUSE_HOME", str(tmp_path))
+    monkeypatch.setenv("NOTIFY_SMTP_PORT", "many")
+
+    found = {finding.check: finding for finding in doctor.examine()}
+
+    assert (found["settings"].level, found["settings"].runbook) == ("error", "docs/runbook/configuration-error.md")
+    assert "notify_smtp_port" in found["settings"].seen
+    assert found["leftovers"].level == "ok"
+    assert [one.check for one in found.values() if (one.level == "ok") is bool(one.runbook)] == []
