@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tickhouse.cli.options import JsonOption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 alerts = typer.Typer(name="alerts", no_args_is_help=True, help="Alerts: what rang, the rules, a test.")
 SHOWN = ("raised_at", "severity", "kind", "subject", "summary")
@@ -33,6 +30,7 @@ def list_alerts(
     from common.settings import load_settings
     from tickhouse.alerts.log import recent
     from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
 
     found = recent(load_settings(), since=_moment(since), limit=limit, with_historic=historic)
     documents = [{"number": one.number, **one.document} for one in found]
@@ -40,7 +38,7 @@ def list_alerts(
         print_json(documents)
         return
     rows = [(document["raised_at"][:19], *(str(document[name]) for name in SHOWN[1:])) for document in documents]
-    _table(SHOWN, rows, "No alert rang.")
+    show_table(SHOWN, rows, empty="No alert rang.", optional=("kind",))
     for rule, page in sorted({(one["rule"], one["values"].get("runbook", "")) for one in documents}):
         if page:
             typer.echo(f"More about {rule}: {page}")
@@ -54,6 +52,7 @@ def rules(json: JsonOption = False) -> None:
     from tickhouse.alerts.rule_stores import present_rules
     from tickhouse.alerts.rules import PAGES, rule_document
     from tickhouse.cli.output import print_json
+    from tickhouse.cli.render.tables import show_table
 
     present = present_rules(load_settings()).rules().values()
     documents = [rule_document(rule) | {"runbook": page_path(PAGES[rule.kind])} for rule in present]
@@ -66,7 +65,7 @@ def rules(json: JsonOption = False) -> None:
         own = {name: value for name, value in document.items() if name not in common and value not in ([], None)}
         fields = ", ".join(f"{name} {value}" for name, value in own.items())
         rows.append((*(str(document[name]) for name in common), fields))
-    _table((*common, "fields"), rows, "No rule.")
+    show_table((*common, "fields"), rows, empty="No rule.", optional=("cooldown_minutes",))
 
 
 @alerts.command("test")
@@ -101,18 +100,3 @@ def _moment(text: str | None) -> Any:
     except ValueError as error:
         raise ConfigurationError(f"Expected a day or a time like 2024-08-08T12:00, was {text!r}.") from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-def _table(columns: Iterable[str], rows: list[tuple[str, ...]], empty: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    *short, long = columns
-    for column in short:
-        table.add_column(column, no_wrap=True)
-    table.add_column(long, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # no markup: a symbol may contain brackets
-    Console(highlight=False).print(table if rows else empty)

@@ -29,13 +29,12 @@ def doctor(
 
         print_json({"ok": is_ok, "findings": [asdict(finding) for finding in findings]})
     else:
-        from rich.console import Console
-        from rich.table import Table
+        from rich.text import Text
 
-        table = Table("", "check", "seen", "fix", box=None, pad_edge=False)
-        for finding in findings:
-            table.add_row(MARKS[finding.level], finding.check, finding.seen, finding.mend)
-        Console(highlight=False).print(table)
+        from tickhouse.cli.render.tables import show_table
+
+        rows = [(Text.from_markup(MARKS[one.level]), one.check, one.seen, one.mend) for one in findings]
+        show_table(("", "check", "seen", "fix"), rows)
         for finding in findings:
             if finding.runbook:
                 typer.echo(f"More about {finding.check}: {finding.runbook}")

@@ -41,9 +41,9 @@ def status(
     elif watch:
         _watch()
     else:
-        from rich.console import Console
+        from tickhouse.cli.render.tables import result_console
 
-        Console(highlight=False).print(_draw(_gather()))
+        result_console().print(_draw(_gather()))
 
 
 def _gather() -> dict[str, Any]:
@@ -107,7 +107,9 @@ def _forecast_lines(forecast: dict[str, Any]) -> str:
 def _services_table(services: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("service", "state", "health", "pid", "memory", "up", "ports", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("service", "state", "health", "pid", "memory", "up", "ports"):
+        table.add_column(name, overflow="fold")
     for service in services:
         pids = " ".join(map(str, service["pids"])) or "-"
         ports = " ".join(map(str, service["ports"]))
@@ -120,7 +122,9 @@ def _services_table(services: list[dict[str, Any]]) -> Table:
 def _pipeline_table(pipeline: dict[str, dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("\n[bold]pipeline", "", "", box=None, pad_edge=False, show_header=True)
+    table = Table(box=None, pad_edge=False)
+    for name in ("\n[bold]pipeline", "", ""):
+        table.add_column(name, overflow="fold")
     for section, values in pipeline.items():
         if "error" in values:
             table.add_row(section, f"[red]{values['error']['type']}[/]", values["error"]["message"])
