@@ -186,12 +186,18 @@ def read_files(folder: Path, manifest: BackupManifest) -> list[SavedEntry]:
     """Return every line of `files.jsonl`.
 
     Raises:
-        BackupUnusable: It is not the file that the manifest was written for.
+        BackupUnusable: It is not the file that the manifest was written for, or a path in it leads
+            out of the home.
     """
     path = folder / FILES
     if not path.is_file() or hash_of(path) != manifest.files_sha256:
         raise _damaged(folder, f"{FILES} is not the file that was written with {MANIFEST}")
-    return [SavedEntry(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    saved = [SavedEntry(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    links = {one.pure_path for one in saved if one.kind == "link"}
+    for one in saved:
+        if one.pure_path.is_absolute() or ".." in one.pure_path.parts or links & {*one.pure_path.parents}:
+            raise _damaged(folder, f"{FILES} names {one.path!r}, which is outside a home")
+    return saved
 
 
 def damaged_file(folder: Path, path: str, reason: str) -> BackupUnusable:

@@ -20,8 +20,8 @@ from stack.engine.home_folder import RESTORE_MARK
 from stack.engine.lifecycle import up
 from tickhouse.backup import copying
 from tickhouse.backup import save as saving
-from tickhouse.backup.copying import BLOCK
-from tickhouse.backup.manifest import MANIFEST, BackupManifest, partial, read_manifest
+from tickhouse.backup.copying import BLOCK, hash_of
+from tickhouse.backup.manifest import FILES, MANIFEST, BackupManifest, partial, read_manifest
 from tickhouse.backup.restore import check, restore
 from tickhouse.backup.save import JOURNAL, refuse_target, save
 from tickhouse.cli import app
@@ -363,3 +363,23 @@ def test_the_commands_say_that_secrets_are_in_clear_and_ask_before_they_write(ho
     assert "0123456789abcdef" not in saved.stdout + saved.stderr + checked.stdout
     assert "add --yes" in unasked.stderr
     assert json.loads(restored.stdout)["home"] == str(home)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "data/../../outside", "stream/newest/through_a_link"])
+def test_a_path_that_leads_out_of_the_home_is_refused(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Someone who gives us a backup decides what is in the home, and nothing beside it."""
+    target = tmp_path / "forged"
+    make(target)
+    files = target / FILES
+    line = json.loads(files.read_text().splitlines()[0]) | {"path": path, "kind": "folder"}
+    files.write_text(files.read_text() + json.dumps(line) + "\n")
+    document = json.loads((target / MANIFEST).read_text())
+    (target / MANIFEST).write_text(json.dumps(document | {"files_sha256": hash_of(files)}))
+    monkeypatch.setenv("TICKHOUSE_HOME", str(tmp_path / "new"))
+
+    with pytest.raises(BackupUnusable, match="which is outside a home"):
+        restore(target, read_manifest(target), lambda _: None)
+
+    assert not (tmp_path / "outside").exists()
