@@ -150,6 +150,7 @@ class BackupUnusable(TerminalError):
     """A backup is unfinished, damaged, or of a newer version."""
 
     exit_code = 14
+    runbook_page = "backup-unusable"
 
 
 class DagPaused(TerminalError):

@@ -32,19 +32,23 @@ def install(
         int | None, typer.Option(min=512, help="Most memory of all processes together; no limit without it.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the unit; write nothing.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write the unit and enable it; starts and stops nothing."""
+    from tickhouse.cli.output import print_json
     from tickhouse.systemd import installation
 
     place = installation.UnitPlace(system)
     text = installation.plan(place, profile, memory_max_mb).text()
     _warn(place)
-    if dry_run:
+    left = [] if dry_run else installation.install(place, text)
+    if json:
+        print_json({"path": str(place.path), "unit": text, "is_written": not dry_run, "commands": left})
+    elif dry_run:
         typer.echo(f"# {place.path}\n{text}", nl=False)
-        return
-    left = installation.install(place, text)
-    typer.echo(f"Wrote {place.path}.")
-    _show_commands(left)
+    else:
+        typer.echo(f"Wrote {place.path}.")
+        _show_commands(left)
 
 
 @service.command()
@@ -52,17 +56,22 @@ def uninstall(
     *,
     system: SystemOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Disable and remove the unit; the services go on, and the data stays."""
+    from tickhouse.cli.output import print_json
     from tickhouse.systemd import installation
 
     place = installation.UnitPlace(system)
-    if dry_run or not place.path.exists():
+    is_removed = place.path.exists() and not dry_run
+    left = installation.uninstall(place) if is_removed else []
+    if json:
+        print_json({"path": str(place.path), "is_removed": is_removed, "commands": left})
+    elif is_removed:
+        typer.echo(f"Removed {place.path}. The services go on until tickhouse down.")
+        _show_commands(left)
+    else:
         typer.echo(f"Would remove {place.path}." if place.path.exists() else f"There is no {place.path}.")
-        return
-    left = installation.uninstall(place)
-    typer.echo(f"Removed {place.path}. The services go on until tickhouse down.")
-    _show_commands(left)
 
 
 @service.command()

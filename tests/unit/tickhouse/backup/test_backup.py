@@ -18,6 +18,7 @@ from common.errors import BackupUnusable, ConfigurationError
 from common.settings import load_settings
 from stack.engine.home_folder import RESTORE_MARK
 from stack.engine.lifecycle import up
+from tests.runbook.following import FollowedPage
 from tickhouse.backup import copying
 from tickhouse.backup import save as saving
 from tickhouse.backup.copying import BLOCK, hash_of
@@ -383,3 +384,21 @@ def test_a_path_that_leads_out_of_the_home_is_refused(
         restore(target, read_manifest(target), lambda _: None)
 
     assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.runbook("backup-unusable")
+def test_another_backup_is_used_where_one_is_damaged(followed: FollowedPage, home: Path, tmp_path: Path) -> None:
+    damaged, other = tmp_path / "damaged", tmp_path / "other"
+    make(damaged)
+    make(other)
+    before = tree(home / "data")
+    shutil.rmtree(home)
+    (damaged / "home" / "data" / "a_new_server" / "table").write_text("r0ws")
+    followed.values |= {"FOLDER": str(damaged), "OTHER": str(other)}
+
+    found = followed.check(codes={"tickhouse restore": BackupUnusable.exit_code})
+    followed.repair()
+
+    assert "data/a_new_server/table is not as it was saved" in found
+    assert tree(home / "data").keys() >= before.keys() - {"postgres/postmaster.pid", "kafka/socket"}
+    assert (home / "data" / "a_new_server" / "table").read_text() == "rows"
