@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Producer
 
@@ -102,6 +104,13 @@ def test_a_record_that_nobody_can_read(observed: Observed) -> None:
     until("the end of the alert", is_resolved(observed, "DeadLetters", "dlq.spark"), 600 + RINGS_S)
 
 
+def without_last_row(parquet: bytes) -> bytes:
+    table = pq.read_table(pa.BufferReader(parquet))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.slice(0, len(table) - 1), sink)
+    return sink.getvalue().to_pybytes()
+
+
 def test_an_audit_that_fails(observed: Observed, tmp_path: Path) -> None:
     with AirflowApi(observed.settings) as airflow:
         file = write_archive(tmp_path / "day.csv", trades(90_000, NOON, ["70"] * 120))
@@ -113,8 +122,8 @@ def test_an_audit_that_fails(observed: Observed, tmp_path: Path) -> None:
             body = reader.read()
 
         with rings(observed, "audit_failed", "dag:nightly_batch"):
-            ingest.object(path).delete()
-            commit(observed.settings, INGEST, "lose a file", {})
+            ingest.object(path).upload(without_last_row(body), mode="wb")
+            commit(observed.settings, INGEST, "lose a row", {})
             assert airflow.wait("nightly_batch", airflow.trigger("nightly_batch", THE_DAY), 900.0) == "failed"
         ingest.object(path).upload(body, mode="wb")
         commit(observed.settings, INGEST, "restore the file", {})
