@@ -134,6 +134,25 @@ def _ends_group(nodeid: str, following: str) -> bool:
     return group(nodeid) in GROUPS and group(nodeid) != group(following)
 
 
+class FailureNames:
+    """Names each failed test at once: the summary of a long run comes half an hour later."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print the name of a test that failed."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.write_line(f"\nFAILED {report.nodeid} ({report.when})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name failed tests in the process that prints."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailureNames(config))
+
+
 class ByStack(LoadScopeScheduling):
     """Gives each group to one worker, so that its servers are started once (`make test`).
 
