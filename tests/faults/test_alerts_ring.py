@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,27 +71,31 @@ def rings(observed: Observed, rule: str, about: str = "") -> Iterator[None]:
     log.info("%s: delivered after %.0f s", rule, time.monotonic() - began)
 
 
-def is_resolved(observed: Observed, rule: str, about: str = "") -> Callable[[], bool]:
-    def probe() -> bool:
-        last: list[dict[str, Any]] = observed.notified(rule, about)[-1:]
-        # The market is synthetic, which each summary says first.
-        return bool(last) and "resolved: " in last[0]["summary"]
+@contextmanager
+def ends(observed: Observed, rule: str, about: str = "", timeout_s: float = RINGS_S) -> Iterator[None]:
+    """Expect that what the block repairs is told as resolved."""
+    before = len(observed.notified(rule, about))
 
-    return probe
+    def is_told() -> bool:
+        # The market is synthetic, which each summary says first.
+        return any("resolved: " in one["summary"] for one in observed.notified(rule, about)[before:])
+
+    yield
+    until(f"the end of {rule} of {about}", is_told, timeout_s)
 
 
 def test_a_connector_that_is_stopped(observed: Observed) -> None:
     with rings(observed, "ConnectorDown", CONNECTOR):
         tickhouse("connectors", "pause", CONNECTOR)
-    tickhouse("connectors", "resume", CONNECTOR)
-    until("the end of the alert", is_resolved(observed, "ConnectorDown", CONNECTOR), RINGS_S)
+    with ends(observed, "ConnectorDown", CONNECTOR):
+        tickhouse("connectors", "resume", CONNECTOR)
 
 
 def test_an_exchange_that_is_cut_off(observed: Observed) -> None:
     with rings(observed, "ExchangeDisconnected"):
         supervisor.stop(["exchange"])
-    supervisor.start("exchange")
-    until("the end of the alert", is_resolved(observed, "ExchangeDisconnected"), RINGS_S)
+    with ends(observed, "ExchangeDisconnected"):
+        supervisor.start("exchange")
 
 
 def test_a_record_that_nobody_can_read(observed: Observed) -> None:
@@ -100,8 +103,8 @@ def test_a_record_that_nobody_can_read(observed: Observed) -> None:
         producer = Producer({"bootstrap.servers": observed.settings.kafka_bootstrap_servers})
         producer.produce(TRADES, b"no Avro")
         assert producer.flush(30) == 0
-    # It ends by itself ten minutes after the last dead letter.
-    until("the end of the alert", is_resolved(observed, "DeadLetters", "dlq.spark"), 600 + RINGS_S)
+    with ends(observed, "DeadLetters", "dlq.spark", 600 + RINGS_S):
+        pass  # it ends by itself ten minutes after the last dead letter
 
 
 def without_last_row(parquet: bytes) -> bytes:
@@ -125,7 +128,7 @@ def test_an_audit_that_fails(observed: Observed, tmp_path: Path) -> None:
             ingest.object(path).upload(without_last_row(body), mode="wb")
             commit(observed.settings, INGEST, "lose a row", {})
             assert airflow.wait("nightly_batch", airflow.trigger("nightly_batch", THE_DAY), 900.0) == "failed"
-        ingest.object(path).upload(body, mode="wb")
-        commit(observed.settings, INGEST, "restore the file", {})
-        assert airflow.wait("nightly_batch", airflow.trigger("nightly_batch", THE_DAY), 900.0) == "success"
-    until("the end of the alert", is_resolved(observed, "audit_failed", "dag:nightly_batch"), RINGS_S)
+        with ends(observed, "audit_failed", "dag:nightly_batch"):
+            ingest.object(path).upload(body, mode="wb")
+            commit(observed.settings, INGEST, "restore the row", {})
+            assert airflow.wait("nightly_batch", airflow.trigger("nightly_batch", THE_DAY), 900.0) == "success"
