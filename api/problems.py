@@ -117,12 +117,23 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_bug)
 
 
-async def _on_problem(_: Request, error: Exception) -> Response:
-    return cast("ApiProblem", error).response()
+async def _on_problem(request: Request, error: Exception) -> Response:
+    return _answered(request, cast("ApiProblem", error))
 
 
-async def _on_tickhouse_error(_: Request, error: Exception) -> Response:
-    return problem_of(cast("TickhouseError", error)).response()
+async def _on_tickhouse_error(request: Request, error: Exception) -> Response:
+    return _answered(request, problem_of(cast("TickhouseError", error)))
+
+
+def _answered(request: Request, problem: ApiProblem) -> Response:
+    if problem.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log_failure(request, problem.status_code, str(problem.detail))
+    return problem.response()
+
+
+def _log_failure(request: Request, status: int, error: str) -> None:
+    """Write the line of a request that failed because of a store; the runbook looks for it."""
+    log.warning(f"answered {status}", path=request.url.path, error=error)
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
@@ -145,15 +156,16 @@ def _methods_of(request: Request) -> list[str]:
     return sorted({method for route in matching for method in route.methods or ()})
 
 
-async def _on_database(_: Request, error: Exception) -> Response:
+async def _on_database(request: Request, error: Exception) -> Response:
+    _log_failure(request, HTTPStatus.SERVICE_UNAVAILABLE, repr(error))
     if isinstance(error, psycopg.errors.QueryCanceled):
         next_step = "ask for a shorter time, or for a longer interval"
         return ApiProblem(503, "too-slow", "PostgreSQL did not answer in time.", next_step, _retry()).response()
-    log.warning("database", error=repr(error))
     return store_down("PostgreSQL does not answer.", "tickhouse logs postgres").response()
 
 
-async def _on_timeout(_: Request, __: Exception) -> Response:
+async def _on_timeout(request: Request, _: Exception) -> Response:
+    _log_failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "a store did not answer in time")
     return ApiProblem(503, "too-slow", "A store did not answer in time.", "the same request later", _retry()).response()
 
 
