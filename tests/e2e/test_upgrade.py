@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ from stack.engine.lifecycle import up
 from stack.postgres.setup import MIGRATIONS
 from tests.e2e.archives import write_archive
 from tests.e2e.lakehouse import assert_conserved, await_stream, bronze, candle_rows, record_count, tickhouse
+from tests.e2e.test_statistics import offered
 from tests.homes import own_home
-from tests.unit.tickhouse.checks.reconcile.samples import trade
-from tickhouse.checks.reconcile.model import MINUTE_US, CheckedStream, CheckedTrade
 from tickhouse.demo.publication import commit_lake
 
 # It starts the lakehouse of two releases.
@@ -31,20 +29,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 
 # Commits that landed on main as a release.
 RELEASES = ["c7aa3e34f792d30bf3703f6d1a4f3b96d28225c9"]
-KEY = CheckedStream("spot", "DOTUSDT", "aggTrade")
-START_US = int(datetime(2024, 8, 7, tzinfo=UTC).timestamp()) * 10**6
 TRADES = 2_000
-
-
-def offered(first: int, count: int) -> list[CheckedTrade]:
-    """Return a trade every 20 seconds, with the ids [first, first + count)."""
-    return [
-        trade(
-            number, key=KEY, first_id=number, last_id=number, time_us=START_US + number * MINUTE_US // 3,
-            price=(100 + number % 50) * 10**8, qty=25_000_000,
-        )
-        for number in range(first, first + count)
-    ]  # fmt: skip
 
 
 def release(commit: str, folder: Path) -> Path:
