@@ -54,7 +54,7 @@ NS = 1000
 MARK_EVERY_S = 3600.0
 # A trade that is older than this when it was written is late. The tasks of the server look back
 # twice as long, so each trade is seen by one of the two (stack/influxdb/tasks).
-LATE_US = 60_000_000
+LATE_US = 15_000_000
 # A question to the store for one range of time without large gaps; the most ranges of one stream.
 MOST_GAP_US, MOST_RANGES = HOUR_US, 20
 REFUSED = "refused_by_influxdb"

@@ -1,14 +1,14 @@
 // Roll up the trades to bars of one minute: open, high, low, close, volumes and number of trades.
 //
-// Each run computes whole windows again from the points, from two minutes before the last run that succeeded. A trade that
-// is written within 60 s of its time is seen by the next run. Windows of later trades are computed by the streaming query
+// Each run computes whole windows again from the points, from 30 s before the last run that succeeded. A trade that
+// is written within 15 s of its time is seen by the next run. Windows of later trades are computed by the streaming query
 // itself, with the part below "roll-up" (common/clients/influxdb.py), so a late trade changes its windows as well.
 import "date"
 import "influxdata/influxdb/tasks"
 
 option task = {name: "trades_1m", every: 30s, offset: 1s}
 
-start = date.truncate(t: date.sub(d: 2m, from: tasks.lastSuccess(orTime: -10m)), unit: 1m)
+start = date.truncate(t: date.sub(d: 30s, from: tasks.lastSuccess(orTime: -10m)), unit: 1m)
 stop = date.truncate(t: now(), unit: 1m)
 // -- roll-up --
 width = 1m
