@@ -41,22 +41,24 @@ class CommandGroup(TyperGroup):
         """
         try:
             return super().invoke(ctx)
-        except TickhouseError as error:
-            show_error(error)
+        except (TickhouseError, OSError) as error:
+            known = error if isinstance(error, TickhouseError) else _disk_full(error)
+            show_error(known)
             if ctx.meta[_HAS_JSON] and not ctx.meta.get(HAS_PRINTED_JSON):
-                print_error_as_json(error)
-            raise typer.Exit(error.exit_code) from error
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            disk_full = ServiceNotReady(
-                f"The disk is full: {error.filename or error}.",
-                safe="Acknowledged records are kept.",
-                next_command="free some space, then tickhouse up",
-                page="disk-almost-full",
-            )
-            show_error(disk_full)
-            raise typer.Exit(disk_full.exit_code) from error
+                print_error_as_json(known)
+            raise typer.Exit(known.exit_code) from error
+
+
+def _disk_full(error: OSError) -> TickhouseError:
+    """Return our error of a full disk; any other error of the system is raised again."""
+    if error.errno != errno.ENOSPC:
+        raise error
+    return ServiceNotReady(
+        f"The disk is full: {error.filename or error}.",
+        safe="Acknowledged records are kept.",
+        next_command="free some space, then tickhouse up",
+        page="disk-almost-full",
+    )
 
 
 app = typer.Typer(

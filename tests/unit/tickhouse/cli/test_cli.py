@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def an_app(error: Exception) -> typer.Typer:
     def group() -> None: ...
 
     @failing.command()
-    def fail() -> None:
+    def fail(json: JsonOption = False) -> None:
         raise error
 
     return failing
@@ -77,6 +78,15 @@ def test_with_json_an_error_is_a_document_too() -> None:
         }
     }
     assert result.stderr.startswith("UnknownName: There is no market 'sopt'.")
+
+
+def test_a_full_disk_is_an_error_of_ours_and_a_document() -> None:
+    result = runner.invoke(an_app(OSError(errno.ENOSPC, "No space left on device", "/data/log")), ["fail", "--json"])
+
+    assert result.exit_code == ServiceNotReady.exit_code
+    assert "ServiceNotReady: The disk is full: /data/log.\n" in result.stderr
+    error = json.loads(result.stdout)["error"]
+    assert (error["message"], error["runbook"]) == ("The disk is full: /data/log.", "docs/runbook/disk-almost-full.md")
 
 
 def test_every_command_that_tells_something_has_json() -> None:
