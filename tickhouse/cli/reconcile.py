@@ -27,6 +27,10 @@ def reconcile(
             "cassandra, influxdb, geode, neo4j."
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out this store, or this replayed file (its trades are taken from Kafka)."),
+    ] = None,
     ref: Annotated[str, typer.Option(help="Branch, tag or commit of the lake.")] = "ingest",
     gold: Annotated[str, typer.Option(help="Also compare the gold candles of this ref with the truth.")] = "",
     wait: Annotated[float, typer.Option(help="Repeat for up to this many seconds until everything agrees.")] = 0.0,
@@ -36,11 +40,16 @@ def reconcile(
     """Check every store: offered = delivered + rejected + known duplicates; exit code 7 if not."""
     from common.market_kind import banner
     from common.settings import home, load_settings
-    from tickhouse.checks.reconcile.run import Options, reconcile
+    from tickhouse.checks.reconcile.run import ALL_STORES, Options, names_of_files, reconcile
     from tickhouse.cli.output import console, print_json
     from tickhouse.cli.render.reconcile import show
+    from tickhouse.known_names import require_one
 
-    options = Options(tuple(store or ()), ref, examples, gold)
+    for name in store or ():
+        require_one("store", name, ALL_STORES)
+    for name in without or ():
+        require_one("store or replayed file", name, {*ALL_STORES, *names_of_files(home())})
+    options = Options(tuple(store or ()), ref, examples, gold, tuple(without or ()))
     errors = console()
     with errors.status("reconciling") as status:
         report = reconcile(load_settings(), options, status.update, wait)

@@ -84,6 +84,8 @@ class KafkaTrust:
             return True
         if key in self._truth.live:
             return False
+        if self._truth.left_out and key in self._claimed:
+            return True
         return key in self._live or (key in self._claimed and key not in self._truth.trades)
 
 
@@ -163,7 +165,7 @@ def compare_kafka(
         letters=dead,
         kafka=result,
         own=builder.own,
-        is_complete=not builder.own,
+        is_complete=not builder.own and not truth.left_out,
         expired=expired,
         removed=Horizon(removed),
     )

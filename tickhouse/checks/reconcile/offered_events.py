@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class OfferedEvents:
             they were sent.
         sources: Names of the sources.
         files_end: How many of `spans`, from the first, belong to replayed files.
+        left_out: Replayed files that were not read. Of what only they offered, Kafka's own copy
+            counts.
     """
 
     trades: dict[CheckedStream, dict[int, CheckedTrade]] = field(default_factory=lambda: defaultdict(dict))
@@ -51,6 +54,7 @@ class OfferedEvents:
     possible: list[Rejection] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     files_end: int = 0
+    left_out: list[str] = field(default_factory=list)
 
     def add(self, item: Item, position: str = "") -> None:
         """Add one item; a known id is a repeat, or a conflict when its content differs."""
@@ -120,8 +124,13 @@ def same_payload(first: CheckedTrade, other: CheckedTrade) -> bool:
     return first._replace(time_us=0) == other._replace(time_us=0) and first.time_us // 1000 == other.time_us // 1000
 
 
-def load_files(home: Path, truth: OfferedEvents) -> None:
+def load_files(home: Path, truth: OfferedEvents, without: Collection[str] = ()) -> None:
     """Read every file that `<home>/truth/files.jsonl` names.
+
+    Args:
+        home: The lakehouse.
+        truth: Receives what the files offered.
+        without: Paths or names of files that are not read, `truth.left_out` then.
 
     Raises:
         PrerequisiteMissing: A replayed file is gone.
@@ -130,6 +139,9 @@ def load_files(home: Path, truth: OfferedEvents) -> None:
     """
     for entry in replayed(home / "truth" / "files.jsonl"):
         path = Path(entry["path"])
+        if not {str(path), path.name}.isdisjoint(without):
+            truth.left_out.append(str(path))
+            continue
         _require_same(path, entry["sha256"])
         truth.add_all(items(path, Source(entry["market"], entry.get("symbol") or "")), path.name)
     truth.files_end = len(truth.spans)
@@ -158,12 +170,15 @@ def replayed(record: Path) -> list[dict[str, Any]]:
 def _require_same(path: Path, sha256: str) -> None:
     if not path.exists():
         raise PrerequisiteMissing(
-            f"The replayed file {path} is gone, so what it offered is unknown.", safe="The stores are untouched."
+            f"The replayed file {path} is gone, so what it offered is unknown.",
+            safe="The stores are untouched.",
+            next_command=f"put it back, or tickhouse reconcile --without {shlex.quote(str(path))}",
         )
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:
         raise ConfigurationError(
             f"{path} is not the file that was replayed: expected sha256 {sha256}, was {found}.",
-            next_command="put the replayed file back, or replay the new one",
+            next_command="put the replayed file back, or replay the new one, or "
+            f"tickhouse reconcile --without {shlex.quote(str(path))}",
         )

@@ -6,9 +6,10 @@ With `wait_s` the check is repeated until it passes or the time is over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ from tickhouse.checks.reconcile.expired import Removed
 from tickhouse.checks.reconcile.kafka import Ends, TopicScanner
 from tickhouse.checks.reconcile.kafka_check import TICKS, TRADES, KafkaResult
 from tickhouse.checks.reconcile.lost_offsets import unrepaired
-from tickhouse.checks.reconcile.offered_events import OfferedEvents, load_files
+from tickhouse.checks.reconcile.offered_events import OfferedEvents, load_files, replayed
 from tickhouse.checks.reconcile.store_result import StoreResult
 from tickhouse.checks.reconcile.stores import (
     CheckContext,
@@ -52,6 +53,7 @@ DERIVED = ("geode", "neo4j")
 # Stores that by design do not hold each event, so the conservation law does not apply: the last
 # trade of a stream, its last 24 hours, and hours.
 PARTIAL = ("redis", *DERIVED)
+ALL_STORES = (*STORES, *SINKS, SERIES, *DERIVED)
 # The streaming query that feeds a store.
 _QUERY_OF = {
     "enriched": "enriched", "lake": "lake_trades", "postgres": "candles", "redis": "last",
@@ -73,18 +75,42 @@ class Options:
         ref: The lake's ref.
         limit: How many examples of each kind of fault to keep.
         gold: A ref whose gold candles are also compared with what was offered; empty for none.
+        without: Stores that are not read, and replayed files (path or name) of which only Kafka's
+            copy counts.
     """
 
     stores: tuple[str, ...] = ()
     ref: str = "ingest"
     limit: int = 5
     gold: str = ""
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        known = (*STORES, *SINKS, SERIES, *DERIVED)
-        unknown = [name for name in self.stores if name not in known]
+        unknown = [name for name in self.stores if name not in ALL_STORES]
         if unknown:
-            raise ConfigurationError(f"Expected stores of {', '.join(known)}, was {', '.join(unknown)}.")
+            raise ConfigurationError(f"Expected stores of {', '.join(ALL_STORES)}, was {', '.join(unknown)}.")
+
+    @property
+    def files_left_out(self) -> list[str]:
+        """Return the names in `without` that are no stores."""
+        return [name for name in self.without if name not in ALL_STORES]
+
+    def chosen(self, enabled: Sequence[str]) -> Options:
+        """Return these options with the stores to read: the named ones, else the enabled ones.
+
+        Raises:
+            ConfigurationError: None is left.
+        """
+        stores = tuple(name for name in self.stores or enabled if name not in self.without)
+        if not stores:
+            raise ConfigurationError("No store is left to compare.", next_command="tickhouse reconcile")
+        return replace(self, stores=stores)
+
+
+def names_of_files(home: Path) -> set[str]:
+    """Return paths and names of the replayed files."""
+    paths = [Path(entry["path"]) for entry in replayed(home / "truth" / "files.jsonl")]
+    return {*map(str, paths), *(path.name for path in paths)}
 
 
 @dataclass
@@ -113,15 +139,19 @@ class Clients:
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Clients]:
+def connected(settings: Settings, without: Sequence[str] = ()) -> Iterator[Clients]:
     """Load what was offered until now, and connect to Kafka and the registry.
+
+    Args:
+        settings: Addresses.
+        without: Replayed files that are not read.
 
     Raises:
         StoreUnavailable: One of them does not answer.
         ConfigurationError: The record of what was offered does not parse.
     """
     truth = OfferedEvents()
-    load_files(settings.home, truth)
+    load_files(settings.home, truth, without)
     load_exchange(settings.home, truth)
     topics = TopicScanner(settings.kafka_bootstrap_servers)
     with httpx.Client(timeout=10) as client:
@@ -148,9 +178,9 @@ def reconcile(settings: Settings, options: Options, say: Say, wait_s: float = 0.
         StoreUnavailable: A store did not answer until the end; the message names it.
     """
     deadline = time.monotonic() + wait_s
-    options = options if options.stores else replace(options, stores=enabled_stores(settings))
+    options = options.chosen(enabled_stores(settings))
     say("reading what the exchange offered")
-    with connected(settings) as clients:
+    with connected(settings, options.files_left_out) as clients:
         while True:
             try:
                 report = check_once(clients, options, say)
@@ -262,6 +292,7 @@ def truth_document(truth: OfferedEvents, base: KafkaResult) -> dict[str, Any]:
         "rejections": len(truth.rejections),
         "is_recorded": bool(truth.sources),
         "kafka_is_truth_for": sorted(map(str, base.own)),
+        "left_out": truth.left_out,
     }
 
 

@@ -67,6 +67,8 @@ def _print_truth(report: ReconcileReport, console: Console) -> None:
         )
         return
     console.print(f"Offered: {truth['trades']:,} trades of {', '.join(map(escape, truth['sources']))}")
+    for name in truth["left_out"]:
+        console.print(f"[yellow]Left out, so its trades are only compared with Kafka's copy: {escape(name)}[/]")
     own = truth["kafka_is_truth_for"]
     if own:
         console.print(

@@ -209,6 +209,18 @@ def test_kafka_is_trusted_only_for_streams_that_a_live_writer_writes():
     assert not check(truth_of(*THREE), stored).ok
 
 
+def test_of_a_file_that_is_left_out_kafkas_copy_counts():
+    book = ledger(writers=[{"writer": "replay", "seen": [[1, 4]]}])
+    truth = truth_of(*THREE)
+    stored = [*THREE, trade(4)]
+    assert not check(truth, stored, book).ok
+    truth.left_out.append("other.zip")
+    report = check(truth, stored, book, dead=[letter("sha256:5")])
+    assert report.ok
+    assert (report.offered, report.truth["left_out"]) == (5, ["other.zip"])
+    assert not check(truth, [*THREE[:2], trade(3, qty=5)], book).ok  # what the other files offered still counts
+
+
 def test_a_running_exchange_is_compared_up_to_the_read_record():
     truth = truth_of(*THREE)
     truth.live[BTC] = 3
@@ -275,6 +287,14 @@ def test_the_table_shows_the_fault_and_its_event():
     console.file.close()
     assert "binance:spot:BTCUSDT:aggTrade:3" in text
     assert "The law is broken" in text
+
+
+def test_stores_can_be_left_out():
+    assert Options(without=("lake",)).chosen(("kafka", "lake")).stores == ("kafka",)
+    assert Options(("lake", "redis"), without=("redis", "a.zip")).chosen(("kafka",)).stores == ("lake",)
+    assert Options(without=("lake", "a.zip")).files_left_out == ["a.zip"]
+    with pytest.raises(ConfigurationError, match="No store is left"):
+        Options(without=("lake",)).chosen(("lake",))
 
 
 def test_an_unknown_store_is_refused_with_the_known_ones():

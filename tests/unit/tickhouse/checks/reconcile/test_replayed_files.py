@@ -140,8 +140,13 @@ def test_a_changed_or_missing_file_is_an_error(tmp_path):
     with pytest.raises(ConfigurationError, match="not the file that was replayed"):
         load_files(tmp_path, OfferedEvents())
     path.unlink()
-    with pytest.raises(PrerequisiteMissing, match="is gone"):
+    with pytest.raises(PrerequisiteMissing, match="is gone") as gone:
         load_files(tmp_path, OfferedEvents())
+    assert gone.value.next_command == f"put it back, or tickhouse reconcile --without {path}"
+    for name in (path.name, str(path)):
+        truth = OfferedEvents()
+        load_files(tmp_path, truth, [name])
+        assert (truth.count, truth.left_out) == (0, [str(path)])
     (tmp_path / "truth" / "files.jsonl").write_text("[]\n")
     with pytest.raises(ConfigurationError, match=r"files.jsonl:1"):
         load_files(tmp_path, OfferedEvents())
