@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from common.days import day_of
-from tickhouse.checks.reconcile.kafka_records import trade_of
+from tickhouse.checks.reconcile.kafka_records import stream_of
 from tickhouse.checks.reconcile.lake_bronze import BronzeManifests, LakeFile, LakeReader
 from tickhouse.checks.reconcile.model import CheckedTrade
 from tickhouse.checks.reconcile.trade_comparison import Row
@@ -109,15 +109,14 @@ def _rows(path: str, table: pa.Table, topic: str) -> Iterator[Row]:
     columns = {name: _plain_column(name, table.column(name)) for name in _TRADE_COLUMNS}
     hour = _PARTITIONED.search(f"/{path}")
     wanted_hour = f"{hour[1]}T{hour[2]}" if hour else ""
-    for values in zip(*columns.values(), strict=True):
-        fields = dict(zip(_TRADE_COLUMNS, values, strict=True))
-        trade = trade_of(fields)
-        yield Row(trade, (topic, fields["kafka_partition"], fields["kafka_offset"]), _fault(fields, trade, wanted_hour))
+    for event_id, market, symbol, stream, *values, partition, offset in zip(*columns.values(), strict=True):
+        trade = CheckedTrade(stream_of(market, symbol, stream), *values)
+        yield Row(trade, (topic, partition, offset), _fault(event_id, trade, wanted_hour))
 
 
-def _fault(fields: dict[str, Any], trade: CheckedTrade, hour: str) -> str:
-    if fields["event_id"] != trade.event_id:
-        return f"its event_id is {fields['event_id']}"
+def _fault(event_id: str, trade: CheckedTrade, hour: str) -> str:
+    if event_id != trade.event_id:
+        return f"its event_id is {event_id}"
     own_hour = _hour(trade.time_us // _HOUR_US)
     return "" if own_hour == hour else f"it is in hour {hour or 'of no partition'}, its trade time is in {own_hour}"
 

@@ -7,7 +7,7 @@ into integers without rounding: a value that the model cannot hold exactly is a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Context, Decimal, DecimalException
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ HOUR_US = 3_600_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = Context(prec=100)
 _MS = 1000
+_DAY_S = 86_400
 
 
 class Document(NamedTuple):
@@ -52,24 +53,24 @@ def rows(documents: Iterable[Document | Unreadable], bad: list[Unreadable], chec
             bad.append(document)
             continue
         try:
-            trade = trade_of(dict(document.fields))
+            trade = trade_of(document.fields)
         except UndecodableValue as error:
             bad.append(Unreadable(document.identity, error.detail))
             continue
-        fault = check(dict(document.fields), trade)
+        fault = check(document.fields, trade)
         if document.identity != trade.event_id:
             fault = f"its id in the store is {document.identity}"
         yield Row(trade, (document.place, 0, number), fault)
 
 
-def enriched_document_fault(fields: dict[str, Any], trade: CheckedTrade) -> str:
+def enriched_document_fault(fields: Mapping[str, Any], trade: CheckedTrade) -> str:
     """Return what is wrong with the derived fields, including the hour, or ""."""
     if fields["bucket"] != trade.time_us - trade.time_us % HOUR_US:
         return f"bucket: expected the hour of the trade, was {fields['bucket']}"
     return enriched_fault(fields, trade)
 
 
-def raw_document_fault(fields: dict[str, Any], _trade: CheckedTrade) -> str:
+def raw_document_fault(fields: Mapping[str, Any], _trade: CheckedTrade) -> str:
     """Return what is wrong with the fields that only the raw record has, or ""."""
     return "" if fields.get("raw") and fields.get("source") else "it lacks the raw frame or its source"
 
@@ -89,11 +90,12 @@ def unscaled(value: object, places: int) -> int:
         raise ValueError(f"Expected a decimal, was {value!r}.")
     try:
         scaled = value.scaleb(places, _EXACT)
-        if scaled != scaled.to_integral_value(context=_EXACT):
-            raise ValueError(f"Expected at most {places} decimals, was {value}.")
-        return int(scaled)
-    except (DecimalException, OverflowError) as error:
+        units = int(scaled)
+    except (DecimalException, OverflowError, ValueError) as error:
         raise ValueError(f"Expected a finite decimal, was {value}.") from error
+    if units != scaled:
+        raise ValueError(f"Expected at most {places} decimals, was {value}.")
+    return units
 
 
 def micros(moment: object) -> int:
@@ -104,8 +106,8 @@ def micros(moment: object) -> int:
     """
     if not isinstance(moment, datetime):
         raise ValueError(f"Expected a time, was {moment!r}.")
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1)
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    return (since.days * _DAY_S + since.seconds) * 10**6 + since.microseconds
 
 
 def exact_micros(moment: object, exact_us: object) -> int:

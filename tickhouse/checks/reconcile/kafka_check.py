@@ -246,7 +246,8 @@ def without(expected: ExpectedTrades, exempted: Mapping[CheckedStream, set[int]]
         {
             key: {number: trade for number, trade in trades.items() if number not in exempted.get(key, ())}
             for key, trades in expected.trades.items()
-        }
+        },
+        expected.shares,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ class UndecodableRecord(NamedTuple):
         return f"{self.record.topic}-{self.record.partition}-{self.record.offset}"
 
 
-FieldCheck = Callable[[dict[str, Any], CheckedTrade], str]
+FieldCheck = Callable[[Mapping[str, Any], CheckedTrade], str]
 
 
 def trade_rows(
@@ -72,11 +72,12 @@ def trade_rows(
 
 
 @cache
-def _stream(market: str, symbol: str, stream: str) -> CheckedStream:
+def stream_of(market: str, symbol: str, stream: str) -> CheckedStream:
+    """Return a stream; the same object each time, so that comparing trades is quick."""
     return CheckedStream(market, symbol, stream)
 
 
-def trade_of(fields: dict[str, Any]) -> CheckedTrade:
+def trade_of(fields: Mapping[str, Any]) -> CheckedTrade:
     """Return the trade in a decoded record or a lake row.
 
     Raises:
@@ -84,7 +85,7 @@ def trade_of(fields: dict[str, Any]) -> CheckedTrade:
     """
     try:
         return CheckedTrade(
-            _stream(fields["market"], fields["symbol"], fields["stream"]),
+            stream_of(fields["market"], fields["symbol"], fields["stream"]),
             fields["trade_id"], fields["first_trade_id"], fields["last_trade_id"],
             fields["price"], fields["qty"], fields["side"], fields["trade_time"],
         )  # fmt: skip
@@ -92,16 +93,18 @@ def trade_of(fields: dict[str, Any]) -> CheckedTrade:
         raise UndecodableValue("undecodable", f"Expected a field {error}.") from error
 
 
-def enriched_fault(fields: dict[str, Any], trade: CheckedTrade) -> str:
+def enriched_fault(fields: Mapping[str, Any], trade: CheckedTrade) -> str:
     """Return what is wrong with the fields that enrichment derives from the trade, or ""."""
     base, quote = fields["base"], fields["quote"]
-    wanted: dict[str, object] = {
-        "quote_qty": quote_quantity(trade),
-        "is_sentinel": trade.is_sentinel,
-        "minute": trade.minute_us,
-        "pair": f"{base}-{quote}" if quote else fields["pair"],
-    }
-    wrong = [name for name, value in wanted.items() if fields[name] != value]
+    wrong = []
+    if fields["quote_qty"] != quote_quantity(trade):
+        wrong.append("quote_qty")
+    if fields["is_sentinel"] != trade.is_sentinel:
+        wrong.append("is_sentinel")
+    if fields["minute"] != trade.minute_us:
+        wrong.append("minute")
+    if quote and fields["pair"] != f"{base}-{quote}":
+        wrong.append("pair")
     if fields.get("source", "EXCHANGE") not in MARKET_SOURCES:
         wrong.append("source")
     if quote and trade.key.market == "spot" and base + quote != trade.key.symbol:
@@ -116,7 +119,7 @@ def tick_ids(
     for record in records:
         try:
             fields = decoder.decode(record.value)
-            key = kafka_key(_stream(fields["market"], fields["symbol"], fields["stream"])).encode()
+            key = kafka_key(stream_of(fields["market"], fields["symbol"], fields["stream"])).encode()
             event = fields["event_id"]
         except UndecodableValue as error:
             broken.append(UndecodableRecord(record, error.reason, error.detail))

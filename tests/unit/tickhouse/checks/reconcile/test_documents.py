@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from typing import Any
 
 import pytest
@@ -167,3 +167,21 @@ def test_ticks_of_the_search_store_are_those_of_the_topic() -> None:
     faults = compare_search_ticks(iter([("a", ""), ("a", ""), ("c", "wrong day")]), {"a", "b"}, 5).faults
     assert faults == {"missing": 1, "duplicate": 1, "mismatch": 1}
     assert compare_search_ticks(iter([*right, ("later", "")]), {"a", "b"}, 5).ahead == 1
+
+
+@given(st.decimals(allow_nan=True, allow_infinity=True) | st.integers(-(10**34) + 1, 10**34 - 1).map(Decimal))
+def test_a_decimal_of_mongodb_is_what_its_library_reads(value: Decimal) -> None:
+    try:
+        stored = Decimal128(value)
+    except DecimalException:
+        return  # MongoDB cannot hold it
+    for places in (0, 8, 16):
+        try:
+            wanted: object = unscaled(stored.to_decimal(), places)
+        except ValueError as error:
+            wanted = str(error)
+        try:
+            found: object = mongodb.units_of(stored, places)
+        except ValueError as error:
+            found = str(error)
+        assert found == wanted
