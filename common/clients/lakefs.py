@@ -9,11 +9,11 @@ from lakefs import Client, Repository
 from lakefs.exceptions import NotAuthorizedException, ServerException
 from urllib3.exceptions import HTTPError
 
+from common.clients.lake_heads import INGEST, MAIN
 from common.errors import AuditMissing, ConfigurationError, StoreUnavailable, TickhouseError
 from common.settings import Settings
 
-INGEST = "ingest"
-MAIN = "main"
+__all__ = ["INGEST", "MAIN", "client", "lake_errors", "message_of", "repository"]
 
 
 def client(settings: Settings) -> Client:

@@ -19,8 +19,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lakefs import Repository
+if TYPE_CHECKING:  # the SDK takes half a second to import, and `tickhouse status` needs names only
+    from lakefs import Repository
 
 OK = "audit.ok"
 REPORT = "audit.report"

@@ -88,19 +88,6 @@ def _files(root: Path) -> Iterator[tuple[Path, int, datetime]]:
                 yield path, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)
 
 
-def folder_bytes(root: Path) -> int | None:
-    """Return the disk space of a folder in bytes; None when it is not on this machine."""
-    if not root.exists():
-        return None
-    total = 0
-    for path in root.rglob("*"):
-        try:
-            total += path.stat().st_blocks * 512 if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total
-
-
 def _remove_empty(root: Path) -> None:
     for folder, _, _ in os.walk(root, topdown=False):
         if Path(folder) != root:

@@ -14,7 +14,7 @@ from common.settings import Settings
 from tickhouse.lake import audit_verdict
 from tickhouse.lake.bronze_removal import remove_day
 from tickhouse.retention.declaration import BranchesKept
-from tickhouse.retention.folders import folder_bytes
+from tickhouse.retention.folder_size import folder_bytes
 from tickhouse.retention.policy import Covers, Step, StorePlan, days_text, store_plan
 
 WORK = "etl-"

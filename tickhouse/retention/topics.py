@@ -12,7 +12,7 @@ import yaml
 from common.errors import StoreUnavailable
 from common.settings import Settings
 from tickhouse.retention.declaration import TOPICS_FILE
-from tickhouse.retention.folders import folder_bytes
+from tickhouse.retention.folder_size import folder_bytes
 from tickhouse.retention.policy import Step, StorePlan, store_plan
 
 ANSWER_S = 15.0

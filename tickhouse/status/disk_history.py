@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tickhouse.retention.folders import folder_bytes
+from tickhouse.retention.folder_size import folder_bytes
 
 FILE = "disk-history.jsonl"
 EVERY_S = 3600

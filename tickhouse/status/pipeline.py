@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from common.errors import ServiceNotReady, StoreUnavailable, TickhouseError
@@ -21,6 +21,9 @@ from stack.engine.probe import accepts_connections
 from tickhouse.status import alerts, sinks
 from tickhouse.status.kafka import kafka_status
 from tickhouse.status.section import ANSWER_S, Section, require_answer
+
+if TYPE_CHECKING:
+    from common.clients.lake_heads import Head
 
 # The work branches of the nightly batch have the day in their names. A failed audit stays on its
 # branch, so the newest branches are looked at as well as `main`.
@@ -142,39 +145,35 @@ def lake(settings: Settings) -> Section:
     Raises:
         StoreUnavailable: The lakeFS endpoint does not answer.
     """
-    from lakefs.exceptions import LakeFSException
-    from urllib3.exceptions import HTTPError
-
-    from common.clients.lakefs import INGEST, MAIN, repository
+    from common.clients.lake_heads import INGEST, MAIN, LakeHeads
 
     require_answer(urlsplit(settings.lakefs_endpoint).netloc, "lakeFS", "lakefs")
-    with _store_errors("lakeFS", "lakefs", LakeFSException, HTTPError):
-        repo = repository(settings)
-        commit, main = (repo.branch(name).get_commit() for name in (INGEST, MAIN))  # type: ignore[no-untyped-call]
-        work = [branch.id for branch in repo.branches(prefix=WORK_BRANCHES)]
-        audited = [main, *(repo.ref(name).get_commit() for name in sorted(work)[-NEWEST_AUDITS:])]
+    with LakeHeads(settings, ANSWER_S) as lake_heads:
+        commit, main = (lake_heads.head(name) for name in (INGEST, MAIN))
+        work = lake_heads.branches(WORK_BRANCHES)
+        audited = [main, *map(lake_heads.head, work[-NEWEST_AUDITS:])]
     now = time.time()
     return {
         "branch": INGEST,
         "commit": commit.id,
-        "age_s": round(now - commit.creation_date),
+        "age_s": round(now - commit.created_s),
         "message": commit.message,
-        "rows": json.loads((commit.metadata or {}).get("rows", "{}")),
-        "main_age_s": round(now - main.creation_date),
+        "rows": json.loads(commit.metadata.get("rows", "{}")),
+        "main_age_s": round(now - main.created_s),
         "newest_audit": newest_audit(audited, now),
     }
 
 
-def newest_audit(commits: Iterable[Any], now_s: float) -> Section | None:
+def newest_audit(commits: Iterable[Head], now_s: float) -> Section | None:
     """Return age, result and report of the newest verdict, None without one (pure)."""
     from tickhouse.lake import audit_verdict
 
-    with_verdict = [commit for commit in commits if audit_verdict.OK in (commit.metadata or {})]
+    with_verdict = [commit for commit in commits if audit_verdict.OK in commit.metadata]
     if not with_verdict:
         return None
-    newest = max(with_verdict, key=lambda commit: commit.creation_date)
+    newest = max(with_verdict, key=lambda commit: commit.created_s)
     return {
-        "age_s": round(now_s - newest.creation_date),
+        "age_s": round(now_s - newest.created_s),
         "is_passed": newest.metadata[audit_verdict.OK] == "true",
         "report": newest.metadata.get(audit_verdict.REPORT, ""),
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,8 @@ from tickhouse.checks.explain import connect_sinks, derived_stores, series, syst
 from tickhouse.checks.explain.systems import Say
 
 TRADE_STREAMS = ("aggTrade", "trade")
+
+Question = Callable[[], Any]
 
 
 @dataclass
@@ -66,7 +69,7 @@ def explain(settings: Settings, event: str, ref: str, say: Say) -> Explanation:
         ConfigurationError: The text is not an event id.
     """
     try:
-        stream, number = parse_event_id(event)
+        parse_event_id(event)
     except ValueError as error:
         raise ConfigurationError(str(error), next_command="tickhouse reconcile") from error
     answer = Explanation(event)
@@ -77,12 +80,7 @@ def explain(settings: Settings, event: str, ref: str, say: Say) -> Explanation:
             _ask_kafka(answer, kafka, decoder, say)
     finally:
         kafka.close()
-    _ask(answer, "lake", lambda: _lake(settings, ref, stream, answer, say), say)
-    if stream.stream in TRADE_STREAMS:
-        _ask(answer, "postgres", lambda: _postgres(settings, stream, number, answer), say)
-        _ask(answer, "redis", lambda: _redis(settings, stream, event), say)
-    _ask_sinks(answer, settings, stream, say)
-    _ask_series(answer, settings, stream, number, say)
+    _ask_at_once(answer, _stores(answer, settings, ref, say), say)
     return answer
 
 
@@ -98,7 +96,7 @@ def _ask_kafka(answer: Explanation, kafka: TopicLog, decoder: AvroDecoder, say: 
     _ask(answer, "ledger", lambda: systems.ledger_state(kafka, stream, number), say)
 
 
-def _ask(answer: Explanation, name: str, question: Callable[[], Any], say: Say) -> None:
+def _ask(answer: Explanation, name: str, question: Question, say: Say) -> None:
     say(f"asking {name}")
     try:
         answer.systems[name] = question()
@@ -106,25 +104,45 @@ def _ask(answer: Explanation, name: str, question: Callable[[], Any], say: Say) 
         answer.unavailable[name] = error.message
 
 
-def _ask_sinks(answer: Explanation, settings: Settings, stream: StreamName, say: Say) -> None:
+def _ask_at_once(answer: Explanation, questions: Mapping[str, Question], say: Say) -> None:
+    """Ask several systems at the same time; the answers are in the order of the questions."""
+    first = "mongodb" if "mongodb" in questions and _time_us(answer) is None else ""
+    if first:  # the others look for the event by its time, which Kafka no longer has
+        _ask(answer, first, questions[first], say)
+    others = {name: question for name, question in questions.items() if name != first}
+    with ThreadPoolExecutor(max_workers=len(questions)) as pool:
+        answers = [pool.submit(_ask, answer, name, question, say) for name, question in others.items()]
+        for one in answers:
+            one.result()
+    for name in questions:
+        if name in answer.systems:
+            answer.systems[name] = answer.systems.pop(name)
+
+
+def _stores(answer: Explanation, settings: Settings, ref: str, say: Say) -> dict[str, Question]:
+    """Return what to ask each enabled store, Kafka apart."""
+    stream, number = parse_event_id(answer.event_id)
     enabled, event = enabled_sinks(settings), answer.event_id
+    questions: dict[str, Question] = {"lake": lambda: _lake(settings, ref, stream, answer, say)}
+    is_trade = stream.stream in TRADE_STREAMS
+    if is_trade:
+        questions["postgres"] = lambda: _postgres(settings, stream, number, answer)
+        questions["redis"] = lambda: _redis(settings, stream, event)
     if "elasticsearch" in enabled:
-        _ask(answer, "elasticsearch", lambda: connect_sinks.elasticsearch_documents(settings, event), say)
-    if stream.stream not in TRADE_STREAMS:
-        return
+        questions["elasticsearch"] = lambda: connect_sinks.elasticsearch_documents(settings, event)
+    if not is_trade:
+        return questions
     if "mongodb" in enabled:
-        _ask(answer, "mongodb", lambda: connect_sinks.mongodb_documents(settings, event), say)
+        questions["mongodb"] = lambda: connect_sinks.mongodb_documents(settings, event)
     if "cassandra" in enabled:
-        _ask(answer, "cassandra", lambda: connect_sinks.cassandra_rows(settings, stream, event, _time_us(answer)), say)
+        questions["cassandra"] = lambda: connect_sinks.cassandra_rows(settings, stream, event, _time_us(answer))
     if is_statistics_enabled(settings):
-        _ask(answer, "geode", lambda: derived_stores.minute_of(settings, stream, _time_us(answer)), say)
+        questions["geode"] = lambda: derived_stores.minute_of(settings, stream, _time_us(answer))
     if is_graph_enabled(settings):
-        _ask(answer, "neo4j", lambda: derived_stores.hour_of(settings, stream, _time_us(answer)), say)
-
-
-def _ask_series(answer: Explanation, settings: Settings, stream: StreamName, number: int, say: Say) -> None:
-    if is_series_enabled(settings) and stream.stream in TRADE_STREAMS:
-        _ask(answer, "influxdb", lambda: series.points(settings, stream, number, _time_us(answer)), say)
+        questions["neo4j"] = lambda: derived_stores.hour_of(settings, stream, _time_us(answer))
+    if is_series_enabled(settings):
+        questions["influxdb"] = lambda: series.points(settings, stream, number, _time_us(answer))
+    return questions
 
 
 def _time_us(answer: Explanation) -> int | None:
