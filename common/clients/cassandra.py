@@ -96,14 +96,22 @@ def newest_us(settings: Settings) -> int | None:
     return max((int(row["trade_time_us"]) for row in rows), default=None)
 
 
-def count(settings: Settings) -> int:
-    """Return the number of rows of `market.trades`; Cassandra reads all rows for that.
+def count(settings: Settings, within_s: float) -> int | None:
+    """Return the number of rows of `market.trades`, None when counting takes longer than allowed.
+
+    Cassandra reads all rows for that.
 
     Raises:
-        StoreUnavailable: No node answers, the login is refused, or a request fails.
+        StoreUnavailable: No node answers, or the login is refused.
     """
+    from cassandra import OperationTimedOut, ReadTimeout
+
     with connected(settings, "reader") as found:
-        return int(found.execute("SELECT count(*) AS rows FROM market.trades").one()["rows"])
+        try:
+            rows = found.execute("SELECT count(*) AS rows FROM market.trades", timeout=within_s)
+        except (OperationTimedOut, ReadTimeout):
+            return None
+        return int(rows.one()["rows"])
 
 
 def time_to_live_s(settings: Settings) -> int:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 from urllib.parse import urlsplit
 
 from common.errors import ServiceNotReady, StoreUnavailable, TickhouseError
@@ -20,9 +20,11 @@ from common.settings import Settings, home, ports
 from stack.engine.probe import accepts_connections
 from tickhouse.status import alerts, sinks
 from tickhouse.status.kafka import kafka_status
-from tickhouse.status.section import ANSWER_S, Section, require_answer
+from tickhouse.status.section import ANSWER_S, COUNT_S, Section, require_answer
 
 if TYPE_CHECKING:
+    import psycopg
+
     from common.clients.lake_heads import Head
 
 # The work branches of the nightly batch have the day in their names. A failed audit stays on its
@@ -97,27 +99,48 @@ def producer_section(samples: Iterable[Any]) -> Section:
     }
 
 
+COUNT_CANDLES: LiteralString = """
+SELECT market || '/' || stream, count(*), sum(trades)::bigint FROM market.candles_1m GROUP BY 1
+"""
+# What the last ANALYZE or autovacuum counted; -1 is a partition that was never counted.
+ESTIMATE_CANDLES: LiteralString = """
+SELECT sum(greatest(c.reltuples, 0))::bigint
+FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'market.candles_1m'::regclass
+"""
+
+
 def candles(settings: Settings) -> Section:
     """Return the candles in PostgreSQL: rows by stream, trades, newest open time.
+
+    Months of many symbols take long to count. Then `rows` is the server's own estimate,
+    `is_estimated` says so, and the other counts are absent.
 
     Raises:
         StoreUnavailable: PostgreSQL does not answer.
     """
     import psycopg
 
-    query = """
-        SELECT market || '/' || stream, count(*), sum(trades)::bigint, max(open_time)
-        FROM market.candles_1m GROUP BY 1
-    """
     with _store_errors("PostgreSQL", "postgres", psycopg.Error):
         dsn = settings.database_dsn("reader")
-        with psycopg.connect(dsn, connect_timeout=int(ANSWER_S)) as connection:
-            rows = connection.execute(query).fetchall()
+        with psycopg.connect(dsn, connect_timeout=int(ANSWER_S), autocommit=True) as connection:
+            connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{COUNT_S}s"])
+            newest = connection.execute("SELECT max(open_time) FROM market.candles_1m").fetchone()
+            return _candle_counts(connection) | {"newest_bar": newest[0] if newest else None}
+
+
+def _candle_counts(connection: psycopg.Connection) -> Section:
+    import psycopg
+
+    try:
+        rows = connection.execute(COUNT_CANDLES).fetchall()
+    except psycopg.errors.QueryCanceled:
+        estimate = connection.execute(ESTIMATE_CANDLES).fetchone()
+        return {"rows": estimate[0] if estimate else None, "is_estimated": True}
     return {
         "rows": sum(row[1] for row in rows),
         "trades": sum(row[2] for row in rows),
         "by_stream": {row[0]: row[1] for row in rows},
-        "newest_bar": max((row[3] for row in rows), default=None),
     }
 
 

@@ -9,6 +9,9 @@ from stack.engine.probe import accepts_connections
 
 # One refresh of the screen must not hang on a server that is about to fail.
 ANSWER_S = 5.0
+# A count that takes longer is given up: it reads every row, so after months it would take minutes,
+# again at each refresh.
+COUNT_S = 3
 
 Section = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 from common.clients import cassandra, elasticsearch, geode, influxdb, mongodb, neo4j
 from common.settings import Settings
 from stack.engine.enabled import enabled_sinks, is_graph_enabled, is_series_enabled, is_statistics_enabled
-from tickhouse.status.section import Section
+from tickhouse.status.section import COUNT_S, Section
 
 
 def sections(settings: Settings) -> dict[str, Callable[[Settings], Section]]:
@@ -41,7 +41,10 @@ def _elasticsearch(settings: Settings) -> Section:
 
 
 def _cassandra(settings: Settings) -> Section:
-    return {"rows": cassandra.count(settings), "newest_trade_time_age_s": _age_s(cassandra.newest_us(settings))}
+    return {
+        "rows": cassandra.count(settings, COUNT_S),
+        "newest_trade_time_age_s": _age_s(cassandra.newest_us(settings)),
+    }
 
 
 def _geode(settings: Settings) -> Section:
