@@ -1,8 +1,7 @@
 """What every request passes first: its host, its origin, its size, its caller, the caller's rate.
 
-A server on the loopback interface can be reached by every page that a browser of this machine
-shows. So the `Host` header must name this server (a page whose name was rebound to 127.0.0.1 sends
-its own name), and a request that a page of another origin makes is refused.
+The `Host` header must name this server, and a request that a page of another origin makes is
+refused (common/web_origin.py says why).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from api.principals import KEY_HEADER, Principal, Principals
 from api.problems import ApiProblem
 from api.rate_limits import RateLimits, retry_after
 from common.settings import Settings
+from common.web_origin import host_name, is_foreign
 
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 MOST_QUERY_BYTES: Final = 8192
@@ -105,32 +105,15 @@ class Guard:
 
 
 def _check_host(host: str, allowed: frozenset[str]) -> None:
-    try:
-        name = (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        name = ""
-    if name not in allowed:
+    if host_name(host) not in allowed:
         raise ApiProblem(
             421, "wrong-host", "The Host header does not name this server.", "API_HOSTS=<name> allows a name"
         )
 
 
 def _check_origin(headers: Mapping[str, str], host: str) -> None:
-    origin = headers.get("origin")
-    is_foreign = origin is not None and urlsplit_netloc(origin) != host.lower()
-    # Browsers set this header; a page cannot. Opening the page from a link is a navigation.
-    is_fetch = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
-    if is_foreign or is_fetch:
+    if is_foreign(headers, host):
         raise ApiProblem(403, "cross-site", "Another site made this request.", "open the page of this server")
-
-
-def urlsplit_netloc(origin: str) -> str:
-    """Return host and port of an origin; empty when it is not one, such as `null`."""
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return ""
-    return parts.netloc.lower() if parts.scheme in ("http", "https") else ""
 
 
 def _check_size(scope: Scope, headers: Mapping[str, str]) -> None:

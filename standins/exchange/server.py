@@ -14,6 +14,7 @@ from aiohttp import WSMsgType, web
 from pydantic import TypeAdapter, ValidationError
 
 from common.market_kind import HEADER, SIMULATED
+from common.web_guard import refuse_foreign_pages
 from standins.exchange import faults, run_record
 from standins.exchange.config import ExchangeConfig, Pace
 from standins.exchange.connections import POLICY, PONG, Connection, ConnectionHub, encode
@@ -58,7 +59,7 @@ class ExchangeServer:
 
     def app(self) -> web.Application:
         """Return the application, which also runs the background tasks."""
-        app = web.Application(middlewares=[self._drop_when_refused])
+        app = web.Application(middlewares=[refuse_foreign_pages, self._drop_when_refused])
         routes = ("",) if self.playback.source.market == "spot" else ("", "/public", "/market")
         for route in routes:
             app.router.add_get(f"{route}/ws", self._websocket)

@@ -9,6 +9,7 @@ import sqlite3
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from common.web_guard import refuse_foreign_pages
 from standins.lakefs import api_errors, s3_common, s3_gateway
 from standins.lakefs import api_history as history
 from standins.lakefs import api_objects as objects
@@ -123,7 +124,7 @@ async def _close(app: web.Application) -> None:
 
 def make_app(service: LakeFsStandIn) -> web.Application:
     """Return the application of one stand-in; it closes the stand-in on shutdown."""
-    app = web.Application(middlewares=[error_middleware], client_max_size=MAX_DOCUMENT_BYTES)
+    app = web.Application(middlewares=[refuse_foreign_pages, error_middleware], client_max_size=MAX_DOCUMENT_BYTES)
     app[SERVICE] = service
     for method, path, handler in ROUTES:
         if method == "GET":

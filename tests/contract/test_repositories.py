@@ -34,6 +34,15 @@ def test_health_needs_no_credentials(endpoint: Endpoint) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"), [({"Host": "evil.example"}, 421), ({"Origin": "http://evil.example"}, 403)]
+)
+def test_no_foreign_page_may_use_the_stand_in(endpoint: Endpoint, headers: dict[str, str], status: int) -> None:
+    if not endpoint.is_standin:
+        pytest.skip("real lakeFS looks at neither header")
+    assert call_api(endpoint, "GET", "/repositories", headers=headers)[0] == status
+
+
 def test_config_turns_presigning_off(client: Client) -> None:
     config = client.sdk_client.config_api.get_config()
     assert config.storage_config.pre_sign_support is False

@@ -22,6 +22,7 @@ from common.clients.lakefs import lake_errors, repository
 from common.errors import TickhouseError
 from common.logs import configure_logging, correlated
 from common.settings import Settings, load_settings
+from common.web_guard import refuse_foreign_pages
 from tickhouse.lake import audit_verdict
 
 
@@ -49,7 +50,7 @@ def main() -> None:
 
 def make_app(settings: Settings) -> web.Application:
     """Return the server; makes no request."""
-    app = web.Application()
+    app = web.Application(middlewares=[refuse_foreign_pages])
     app[SETTINGS], app[METRICS] = settings, GateMetrics()
     app.router.add_get("/health", _health)
     app.router.add_get("/metrics", _metrics)

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from common.logs import configure_logging
 from common.settings import load_settings
+from common.web_guard import refuse_foreign_pages
 from tickhouse.metrics.figures import families
 from tickhouse.metrics.readers import StoreReaders
 from tickhouse.metrics.sources import local_sources, store_sources
@@ -59,7 +60,7 @@ def main() -> None:
 
 def make_app(readers: StoreReaders) -> web.Application:
     """Return the server of some readers."""
-    app = web.Application()
+    app = web.Application(middlewares=[refuse_foreign_pages])
     app[READERS], app[REGISTRY] = readers, CollectorRegistry()
     app[REGISTRY].register(StoreCollector(readers))
     ProcessCollector(registry=app[REGISTRY])

@@ -325,3 +325,19 @@ def test_the_speed_is_set_from_outside(exchange: Start) -> None:
             assert httpx.post(address, json=wrong, timeout=10).status_code == 400
         assert running.state()["event_time_us"] == stood
         assert httpx.post(address, json={"speed": "max"}, timeout=10).json()["speed"] == "max"
+
+
+def test_no_page_of_a_browser_may_use_the_exchange(exchange: Start) -> None:
+    """Not even by a WebSocket, which browsers open across sites without asking."""
+    running = exchange(config())
+    own = f"http://{running.address}"
+
+    with dialled(running, STREAMS, origin=own):
+        pass
+    with pytest.raises(InvalidStatus, match="403"):
+        dialled(running, STREAMS, origin="http://evil.example")
+    assert running.get("/api/v3/ping", Origin="null").status_code == 403
+    assert running.get("/api/v3/ping", Host="evil.example").status_code == 421
+    assert (
+        httpx.post(f"{own}/tickhouse/fault", content="{}", headers={"Origin": "http://evil.example"}).status_code == 403
+    )
