@@ -46,6 +46,10 @@ STREAM_CONF: Mapping[str, str] = {
     "spark.scheduler.mode": "FAIR",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
+    # Who can open the UI may look, not kill; the driver's other ports ask for a secret, which Spark
+    # makes for each run.
+    "spark.ui.killEnabled": "false",
+    "spark.authenticate": "true",
     "spark.sql.streaming.metricsEnabled": "true",
     "spark.ui.prometheus.enabled": "true",
     # Metrics at /metrics/prometheus of the UI. Without a namespace, the name of each would hold the
