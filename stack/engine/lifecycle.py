@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from common.errors import ConfigurationError
 from common.settings import Settings, home, load_settings, secrets_file
@@ -52,7 +52,7 @@ def up(
             and run `up` again.
     """
     known = known if known is not None else catalog()
-    wanted = services if services is not None else graphs.in_profile(known, profile)
+    wanted = services if services is not None else _services_of_profile(known, profile)
     graphs.closure(known, wanted)  # refuse a wrong name before anything is made
     with locked_home():
         refuse_unfinished_restore()
@@ -70,6 +70,28 @@ def up(
 
         graphs.run_in_order(graph, start)
     return [started[name] for name in graphs.start_order(graph)]
+
+
+def _services_of_profile(known: Mapping[str, Service], profile: str) -> list[str]:
+    present = [name for name, service in known.items() if service.home_file and (home() / service.home_file).exists()]
+    return graphs.with_wanted(known, graphs.in_profile(known, profile), present)
+
+
+def remove_services(names: Collection[str]) -> list[str]:
+    """Stop services that are no longer wanted, and return those that ran.
+
+    They leave supervisord, so that no monitor takes them for services that have failed. Services
+    that depend on them are left alone.
+    """
+    if not home().exists():
+        return []
+    with locked_home():
+        states = {name: state for name, state in supervisor.states().items() if name in names}
+        running = [name for name, state in states.items() if state.is_alive]
+        supervisor.stop(running)
+        for name in states:
+            supervisor.uninstall(name)
+        return running
 
 
 def down(
