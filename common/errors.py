@@ -179,14 +179,22 @@ class ExchangeUnavailable(TransientError):
     Args:
         message: What happened.
         retry_after_s: Seconds to wait before the next request, as the exchange requested.
-        next_command: As in `TickhouseError`.
+        safe: As in `TickhouseError`, as the next.
+        next_command: What to do.
     """
 
     exit_code = 22
     runbook_page = "exchange-disconnected"
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0, next_command: str = "") -> None:
-        super().__init__(message, safe="Gaps are filled once it answers again.", next_command=next_command)
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float = 0.0,
+        safe: str = "Gaps are filled once it answers again.",
+        next_command: str = "",
+    ) -> None:
+        super().__init__(message, safe=safe, next_command=next_command)
         self.retry_after_s = retry_after_s
 
 

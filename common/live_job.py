@@ -26,7 +26,7 @@ TICK_STREAMS: Final = ("ticker", "miniTicker", "bookTicker")
 # Streams that the exchange has and that we refuse, each with the reason.
 REFUSED_STREAMS: Final = {
     "depth": "order books are not stored yet: there is no topic, no table and no check for them",
-    "forceOrder": "liquidations are not stored yet: they have no ids, so that nothing could tell whether one is missing",
+    "forceOrder": "liquidations are not stored yet: they have no ids, so that nothing shows whether one is missing",
     "kline": (
         "klines are not taken as a stream; candles are computed from the trades, and the nightly audit compares "
         "them with the exchange's daily klines when AUDIT_KLINES_URLS is set"

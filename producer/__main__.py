@@ -98,7 +98,7 @@ def live(
 
 @app.command()
 def job(file: Annotated[Path, typer.Argument(help="A job that `tickhouse live start` wrote.")]) -> None:
-    """Take what a live job names until SIGTERM or SIGINT; then flush, save the ledger and exit 0."""
+    """Take what a live job names until SIGTERM or SIGINT; then flush, save and exit 0."""
     configure_logging("producer")
     found = read_job(file)
     if found is None:

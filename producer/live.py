@@ -142,7 +142,7 @@ class Live:
         await asyncio.get_running_loop().run_in_executor(None, self.writer.close)
 
     def is_polling(self) -> bool:
-        """Return whether trades come by REST alone: so it was asked for, or there is no WebSocket."""
+        """Return whether trades come by REST alone: by request, or as the WebSocket is refused."""
         return self.options.is_rest_only or self.shards.is_blocked()
 
     def _stream_names(self, symbols: list[str]) -> list[str]:

@@ -66,7 +66,7 @@ def held(home: Path, market: str) -> LeaseHeld:
     return LeaseHeld(
         f"A live producer of market {market} runs already: {who}.",
         safe="It goes on; nothing was sent.",
-        next_command=f"tickhouse live status; to replace it: tickhouse live stop --market {market}, or end that process",
+        next_command=f"tickhouse live status; to replace it: tickhouse live stop --market {market}, or end it",
     )
 
 

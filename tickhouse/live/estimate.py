@@ -102,6 +102,7 @@ def estimate(
     request: LiveRequest,
     data: MarketData,
     symbols: Sequence[str],
+    *,
     trades_per_aggregate: float | None,
     weight_per_minute: int,
     costs: Sizing,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from typing import Any, Final
 
 import httpx
@@ -148,6 +148,7 @@ def _unavailable(url: str, problem: str, wait_s: float = 0.0) -> ExchangeUnavail
     return ExchangeUnavailable(
         f"The exchange does not answer as it should at {url}: {problem}.",
         retry_after_s=wait_s,
+        safe="Nothing was started or changed.",
         next_command=(
             "check network, proxy (HTTPS_PROXY) and address; without Binance, take the local exchange: "
             "tickhouse live start --exchange-url http://HOST:PORT (docs/how-to/run-live.md)"

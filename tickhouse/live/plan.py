@@ -120,4 +120,4 @@ def _estimate(request: LiveRequest, data: MarketData, symbols: list[str], http: 
         with suppress(ExchangeUnavailable):  # then the estimate says that it is an upper bound
             joined = fetch_trades_per_aggregate(http, request, data, symbols)
     weight = data.info.weight_per_minute() or _LEAST_WEIGHT
-    return estimate(request, data, symbols, joined, weight, sizing())
+    return estimate(request, data, symbols, trades_per_aggregate=joined, weight_per_minute=weight, costs=sizing())

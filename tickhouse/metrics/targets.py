@@ -16,6 +16,7 @@ from stack.engine import supervisor
 from tickhouse.stream.query_state import FRESH_S, progress
 
 HOST: Final = "127.0.0.1"
+PRODUCER: Final = "producer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,10 @@ JOBS: Final = (
     ScrapeJob("rabbitmq", "rabbitmq", "rabbitmq_metrics"),
     ScrapeJob("influxdb", "influxdb", "influxdb"),
     ScrapeJob("minio", "minio", "minio", "/minio/v2/metrics/cluster"),
-    ScrapeJob("producer", "producer", "producer_metrics"),
-    ScrapeJob("producer", "live_spot", "live_spot_metrics"),
-    ScrapeJob("producer", "live_usdm", "live_usdm_metrics"),
-    ScrapeJob("producer", "live_coinm", "live_coinm_metrics"),
+    ScrapeJob(PRODUCER, "producer", "producer_metrics"),
+    ScrapeJob(PRODUCER, "live_spot", "live_spot_metrics"),
+    ScrapeJob(PRODUCER, "live_usdm", "live_usdm_metrics"),
+    ScrapeJob(PRODUCER, "live_coinm", "live_coinm_metrics"),
     ScrapeJob("api", "api", "api"),
     ScrapeJob("lake_gate", "lake_gate", "lake_gate"),
     ScrapeJob("alert_watcher", "alert_watcher", "watcher_metrics"),
@@ -83,6 +84,8 @@ def wanted(programs: Collection[str], *, is_light: bool, has_driver: bool) -> It
 
 def _target(job: ScrapeJob) -> dict[str, Any]:
     labels = {"job": job.job, "__metrics_path__": job.path}
+    if job.job == PRODUCER:  # one per market
+        labels["program"] = job.program
     return {"targets": [f"{HOST}:{ports()[job.port]}"], "labels": labels}
 
 
