@@ -7,6 +7,7 @@ each `tickhouse up` of the core starts it, and `tickhouse live stop` removes it.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Final, Literal
 
@@ -129,7 +130,7 @@ def check_streams(streams: tuple[str, ...]) -> None:
     """
     known = (*TRADE_STREAMS, *TICK_STREAMS)
     for name in streams:
-        base = name.partition("_")[0].partition("@")[0]
+        base = re.match("[A-Za-z]*", name)[0]  # type: ignore[index]  # it always matches; `depth20@100ms`
         refused = _OTHER_NAMES.get(base.lower(), base)
         if refused in REFUSED_STREAMS:
             raise ValueError(f"stream {name}: {REFUSED_STREAMS[refused]}")

@@ -55,6 +55,8 @@ def start(
 
     Options replace what section `live` of the settings file says. Safe to repeat.
     """
+    import httpx
+
     from common.settings import load_settings
     from common.settings_file import load_settings_file
     from tickhouse.cli.output import Progress, print_json
@@ -76,7 +78,8 @@ def start(
         addresses=_given_addresses(),
     )
     asked = requests(load_settings_file().live, given)
-    plans = plan(settings.home, asked, choose_again=choose_again)
+    with httpx.Client() as http:
+        plans = plan(settings.home, asked, http, choose_again=choose_again)
     show_plans(plans)
     outcomes = []
     if not dry_run:

@@ -64,6 +64,7 @@ class MarketPlan:
 def plan(
     home: Path,
     requests: Iterable[LiveRequest],
+    http: httpx.Client,
     *,
     choose_again: bool = False,
     clock: Callable[[], float] = time.time,
@@ -77,8 +78,7 @@ def plan(
         UnknownName: A symbol or quote asset is not traded.
         ConfigurationError: The home holds trades of another kind of market.
     """
-    with httpx.Client(follow_redirects=False) as http:
-        return [_plan(home, request, http, choose_again=choose_again, clock=clock) for request in requests]
+    return [_plan(home, request, http, choose_again=choose_again, clock=clock) for request in requests]
 
 
 def _plan(

@@ -38,7 +38,7 @@ def _require_trading(request: LiveRequest, data: MarketData) -> None:
         raise ConfigurationError(" ".join(refused), safe="Nothing was started.", next_command="tickhouse doctor")
     unknown = sorted(set(request.selection.symbols) - set(trading))
     if unknown:
-        near = sorted({name for symbol in unknown for name in difflib.get_close_matches(symbol, trading, 2)})
+        near = sorted({name for symbol in unknown for name in difflib.get_close_matches(symbol, trading, 1)})
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         raise UnknownName(
             f"Market {request.market} does not trade {', '.join(unknown)} now.{hint}", safe="Nothing was started."

@@ -16,7 +16,6 @@ from stack.engine import supervisor
 from tickhouse.stream.query_state import FRESH_S, progress
 
 HOST: Final = "127.0.0.1"
-PRODUCER: Final = "producer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,10 @@ JOBS: Final = (
     ScrapeJob("rabbitmq", "rabbitmq", "rabbitmq_metrics"),
     ScrapeJob("influxdb", "influxdb", "influxdb"),
     ScrapeJob("minio", "minio", "minio", "/minio/v2/metrics/cluster"),
-    ScrapeJob(PRODUCER, "producer", "producer_metrics"),
-    ScrapeJob(PRODUCER, "live_spot", "live_spot_metrics"),
-    ScrapeJob(PRODUCER, "live_usdm", "live_usdm_metrics"),
-    ScrapeJob(PRODUCER, "live_coinm", "live_coinm_metrics"),
+    ScrapeJob("producer", "producer", "producer_metrics"),
+    ScrapeJob("live_spot", "live_spot", "live_spot_metrics"),
+    ScrapeJob("live_usdm", "live_usdm", "live_usdm_metrics"),
+    ScrapeJob("live_coinm", "live_coinm", "live_coinm_metrics"),
     ScrapeJob("api", "api", "api"),
     ScrapeJob("lake_gate", "lake_gate", "lake_gate"),
     ScrapeJob("alert_watcher", "alert_watcher", "watcher_metrics"),
@@ -84,8 +83,6 @@ def wanted(programs: Collection[str], *, is_light: bool, has_driver: bool) -> It
 
 def _target(job: ScrapeJob) -> dict[str, Any]:
     labels = {"job": job.job, "__metrics_path__": job.path}
-    if job.job == PRODUCER:  # one per market
-        labels["program"] = job.program
     return {"targets": [f"{HOST}:{ports()[job.port]}"], "labels": labels}
 
 
