@@ -36,11 +36,11 @@ REFUSED_STREAMS: Final = {
 _OTHER_NAMES: Final = {"liquidations": "forceOrder", "liquidation": "forceOrder", "orderbook": "depth"}
 
 
-class _Part(BaseModel):
+class _JobPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SymbolSelection(_Part):
+class SymbolSelection(_JobPart):
     """Which symbols of a market: a list, the `top` ones of a quote asset by volume, or all.
 
     Args:
@@ -75,7 +75,7 @@ class SymbolSelection(_Part):
         return f"all of {self.quote}" if self.quote else "all"
 
 
-class LiveRequest(_Part):
+class LiveRequest(_JobPart):
     """What a person asked for on one market.
 
     Args:
@@ -107,7 +107,7 @@ class LiveRequest(_Part):
         return self
 
 
-class LiveJob(_Part):
+class LiveJob(_JobPart):
     """What a producer takes.
 
     Args:

@@ -113,7 +113,9 @@ class TruthWatch:
         before = self.facts(market)
         status = job_status(self.settings.home, market)
         self.looks[market, status.state] += 1
-        is_true = (status.state in IS_WELL) == all(before) and (not before[0] or status.pid == before[0])
+        well = {(True, True): "running", (True, False): "polling"}.get((before[0] > 0, before[1]))
+        is_true = (status.state == well or status.state not in IS_WELL) and (status.state == "running") == all(before)
+        is_true = is_true and (not before[0] or status.pid == before[0])
         changed = self.facts(market) != before
         return "" if is_true or changed else f"{market}: said {status}, was {before}"
 

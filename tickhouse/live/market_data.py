@@ -46,7 +46,7 @@ class DayTicker(msgspec.Struct):
         return self.count / (span_ms / 1000) if span_ms > 0 else 0.0
 
 
-class _AggTrade(msgspec.Struct):
+class _JoinedTrades(msgspec.Struct):
     f: int
     l: int  # noqa: E741  # the exchange's name
 
@@ -107,14 +107,14 @@ def fetch_trades_per_aggregate(
     return joined(trade for page in pages for trade in page)
 
 
-def joined(trades: Iterable[_AggTrade]) -> float | None:
+def joined(trades: Iterable[_JoinedTrades]) -> float | None:
     """Return the mean number of single trades per aggregate trade (pure)."""
     # f and l are -1 in aggregates without trades of their own, such as those of an insurance fund.
     sizes = [trade.l - trade.f + 1 for trade in trades if 0 <= trade.f <= trade.l]
     return sum(sizes) / len(sizes) if sizes else None
 
 
-_decode_page = msgspec.json.Decoder(list[_AggTrade]).decode
+_decode_page = msgspec.json.Decoder(list[_JoinedTrades]).decode
 
 
 def _get(http: httpx.Client, request: LiveRequest, path: str, query: Mapping[str, str], decode: Any) -> Any:

@@ -113,7 +113,10 @@ def _addresses(market: Market, section: MarketSection, given: GivenOptions, urls
     if url := urls.get(market) or urls.get(""):
         return f"ws{url.removeprefix('http')}", url
     ws_url, rest_url = BINANCE[market]
-    return section.ws_url or given.addresses[0] or ws_url, section.rest_url or given.addresses[1] or rest_url
+    # The environment has one address for all markets: Binance's own of another market is not meant.
+    foreign = {url for other in MARKETS if other != market for url in BINANCE[other]}
+    ws_given, rest_given = ("" if url.rstrip("/") in foreign else url for url in given.addresses)
+    return section.ws_url or ws_given or ws_url, section.rest_url or rest_given or rest_url
 
 
 def _exchange_urls(texts: tuple[str, ...]) -> dict[str, str]:

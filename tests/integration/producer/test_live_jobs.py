@@ -23,6 +23,7 @@ from tests.integration.exchange.conftest import ExchangeProcess, Start
 from tests.integration.producer.conftest import Log, truth_ids
 from tests.integration.producer.test_live import market
 from tests.runbook.following import FollowedPage
+from tickhouse.live.status import job_status
 from tickhouse.metrics.targets import targets
 
 pytestmark = pytest.mark.integration
@@ -128,7 +129,7 @@ def test_other_symbols_restart_their_market_alone_and_are_told(log: Log, broker:
     assert (changed["outcome"], changed["differences"]) == ("restarted", ["symbols: +ETHUSDT"])
     after = {name: supervisor.state(f"live_{name}").pid for name in playing}
     assert (after["usdm"], after["spot"] == before["spot"]) == (before["usdm"], False)
-    eventually(lambda: states()["spot"]["symbols"] == 2, PATIENCE_S)
+    eventually(lambda: job_status(broker.home, "spot").symbols == 2, PATIENCE_S)
 
     dry = tickhouse("live", "start", "--market", "spot", "--symbols", "ETHUSDT", "--dry-run",
                     "--exchange-url", f"http://{playing['spot'].address}")  # fmt: skip
@@ -171,11 +172,11 @@ def test_a_job_whose_program_somebody_stopped(
     start("--symbols", "BTCUSDT", spot=exchange(market(speed=2)))
     supervisor.stop(["live_spot"])
     doctor = subprocess.run([TICKHOUSE, "doctor", "--json"], capture_output=True, text=True, timeout=120, check=False)
-    (finding,) = [one for one in json.loads(doctor.stdout) if one["check"] == "live job of spot"]
+    (finding,) = [one for one in json.loads(doctor.stdout)["findings"] if one["check"] == "live job of spot"]
     assert (finding["level"], finding["runbook"]) == ("error", followed.path)
     followed.values = {"MARKET": "spot"}
 
     assert "stopped" in followed.check()
     followed.repair()
 
-    eventually(lambda: states()["spot"]["state"] == "running", PATIENCE_S)
+    eventually(lambda: job_status(broker.home, "spot").state == "running", PATIENCE_S)

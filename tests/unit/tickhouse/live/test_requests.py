@@ -46,6 +46,7 @@ def test_markets_come_in_one_order_and_once() -> None:
         ({"exchange_urls": ("http://h:1", "usdm=https://h:2")}, ("wss://h:2", "https://h:2")),
         ({"exchange_urls": ("spot=http://h:1",)}, BINANCE["usdm"]),
         ({"addresses": ("ws://e:1", "http://e:1")}, ("ws://e:1", "http://e:1")),
+        ({"addresses": BINANCE["spot"]}, BINANCE["usdm"]),
     ],
 )
 def test_addresses_of_option_environment_and_binance(given: dict[str, object], addresses: tuple[str, str]) -> None:
