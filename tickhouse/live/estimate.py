@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ class Sizing(BaseModel):
     bytes_per_trade: dict[str, float]
     bytes_per_tick: dict[str, float]
     bytes_per_bar: dict[str, float]
-    cpu_us_per_frame: float
+    cpu_percent_at: dict[int, float]
     memory_mb: dict[str, float]
 
 
@@ -128,7 +129,7 @@ def estimate(
     return JobEstimate(
         symbols=len(symbols),
         streams=streams,
-        cpu_percent=round(frames * costs.cpu_us_per_frame / 1e4, 1),
+        cpu_percent=round(_between(frames, costs.cpu_percent_at), 1),
         memory_mb=round(costs.memory_mb["base"] + costs.memory_mb["per_symbol"] * len(symbols) * len(streams)),
         rest_round_s=_rest_round_s(request, len(symbols), weight_per_minute),
         disk_bytes_per_day=_disk(streams, bars, costs),
@@ -151,6 +152,19 @@ def _stream(
     return StreamEstimate(
         name, symbols * TICKERS_PER_S, kept, f"at most one per symbol and second; one in {sample_s} s is kept"
     )
+
+
+def _between(frames_per_s: float, measured: Mapping[int, float]) -> float:
+    """Return the CPU between two measured rates; beyond the last one, in proportion.
+
+    Frames cost less each the more there are, because they are encoded and sent together.
+    """
+    rates = [0, *sorted(measured)]
+    for low, high in pairwise(rates):
+        if frames_per_s <= high:
+            start = measured.get(low, 0.0)
+            return start + (measured[high] - start) * (frames_per_s - low) / (high - low)
+    return measured[rates[-1]] * frames_per_s / rates[-1]
 
 
 def _rest_round_s(request: LiveRequest, symbols: int, weight_per_minute: int) -> float | None:

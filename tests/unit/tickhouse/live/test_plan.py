@@ -28,7 +28,7 @@ COSTS = Sizing(
     bytes_per_trade={"kafka": 100, "lake": 50},
     bytes_per_tick={"kafka": 80},
     bytes_per_bar={"postgres": 400},
-    cpu_us_per_frame=50,
+    cpu_percent_at={10: 1.0, 100: 5.5, 1000: 10.0},
     memory_mb={"base": 100, "per_symbol": 0.5},
 )
 
@@ -148,7 +148,7 @@ def test_an_estimate_is_arithmetic_on_the_tickers() -> None:
     rates = {stream.stream: (stream.received_per_s, stream.stored_per_s) for stream in found.streams}
     # 110 single trades per second; two symbols, of which one tick in 5 s is kept.
     assert rates == {"aggTrade": (55.0, 55.0), "ticker": (2.0, 0.4), "bookTicker": (None, 0.4)}
-    assert found.cpu_percent == round(57 * 50 / 1e4, 1)
+    assert found.cpu_percent == round(1.0 + 4.5 * 47 / 90, 1)
     assert found.memory_mb == round(100 + 0.5 * 2 * 3)
     day = 86_400
     assert found.disk_bytes_per_day == {
@@ -158,6 +158,13 @@ def test_an_estimate_is_arithmetic_on_the_tickers() -> None:
     }
     assert found.bytes_per_day == sum(found.disk_bytes_per_day.values())
     assert found.notes == ("CPU without bookTicker: the exchange publishes no figure of its updates",)
+
+
+@pytest.mark.parametrize(("per_s", "percent"), [(0, 0.0), (5, 0.5), (10, 1.0), (100, 5.5), (550, 7.8), (2000, 20.0)])
+def test_cpu_lies_between_the_measured_rates(per_s: int, percent: float) -> None:
+    tickers = [ticker("BTCUSDT", per_s * 86_400, "1")]
+
+    assert costs_of(request(streams=("trade",)), data(tickers=tickers)).cpu_percent == percent
 
 
 def test_a_rate_is_over_the_window_that_the_exchange_names() -> None:
