@@ -59,7 +59,8 @@ def start(
 
     from common.settings import load_settings
     from common.settings_file import load_settings_file
-    from tickhouse.cli.output import Progress, print_json
+    from stack.engine.enabled import is_airflow_enabled
+    from tickhouse.cli.output import Progress, console, print_json
     from tickhouse.cli.render.live import show_outcomes, show_plans
     from tickhouse.live import jobs
     from tickhouse.live.plan import plan
@@ -86,6 +87,8 @@ def start(
         with Progress() as progress:
             outcomes = jobs.start(settings.home, plans, progress)
         show_outcomes(outcomes)
+        if not is_airflow_enabled(settings):
+            console().print("Only Kafka gets the trades: `tickhouse up` starts the stores, which then catch up.")
     if json:
         by_market = {outcome.market: outcome.outcome for outcome in outcomes}
         documents = [one.as_dict() | {"outcome": by_market.get(one.job.request.market)} for one in plans]

@@ -20,39 +20,42 @@ from tickhouse.live.status import IS_WELL, JobStatus
 SOON_DAYS = 14
 
 
+def _say(text: str, *, style: str = "", markup: bool = True) -> None:
+    """Print a line; the terminal wraps it, so that a pipe gets it whole."""
+    console().print(text, style=style, markup=markup, soft_wrap=True)
+
+
 def show_plans(plans: Sequence[MarketPlan]) -> None:
     """Print what each market takes and costs, and what changes."""
-    screen = console()
     for plan in plans:
         request = plan.job.request
-        screen.print(f"[bold]{request.market}[/]  {request.selection.in_words}; {', '.join(request.streams)}")
-        screen.print(f"  from {request.rest_url}" + ("" if request.is_rest_only else f", {request.ws_url}"))
+        _say(f"[bold]{request.market}[/]  {request.selection.in_words}; {', '.join(request.streams)}")
+        _say(f"  from {request.rest_url}" + ("" if request.is_rest_only else f", {request.ws_url}"))
         if plan.change == "unchanged":
-            screen.print(f"  as before; symbols chosen {plan.job.chosen_at}", style="dim")
+            _say(f"  as before; symbols chosen {plan.job.chosen_at}", style="dim")
         for line in plan.differences:
-            screen.print(f"  changes: {line}", markup=False)
+            _say(f"  changes: {line}", markup=False)
         if plan.estimate is None:
-            screen.print(f"  no estimate: {plan.problem}", markup=False)
+            _say(f"  no estimate: {plan.problem}", markup=False)
         else:
             _show_estimate(plan.estimate)
     _show_disk([plan.estimate for plan in plans if plan.estimate])
 
 
 def _show_estimate(estimate: JobEstimate) -> None:
-    screen = console()
-    screen.print(f"  symbols  {estimate.symbols:,}")
+    _say(f"  symbols  {estimate.symbols:,}")
     for stream in estimate.streams:
         received = "unknown" if stream.received_per_s is None else f"{stream.received_per_s:,.1f}"
-        screen.print(
+        _say(
             f"  {stream.stream:10} received {received}/s, kept {stream.stored_per_s:,.1f}/s  [dim]({stream.source})[/]"
         )
-    screen.print(f"  load     {estimate.cpu_percent:g} % of a core, {estimate.memory_mb:,} MB for the producer")
+    _say(f"  load     {estimate.cpu_percent:g} % of a core, {estimate.memory_mb:,} MB for the producer")
     if estimate.rest_round_s is not None:
-        screen.print(f"  REST     a round over all symbols takes {estimate.rest_round_s:g} s")
+        _say(f"  REST     a round over all symbols takes {estimate.rest_round_s:g} s")
     stores = ", ".join(f"{store} {_size(size)}" for store, size in estimate.disk_bytes_per_day.items())
-    screen.print(f"  disk     {_size(estimate.bytes_per_day)} per day: {stores}")
+    _say(f"  disk     {_size(estimate.bytes_per_day)} per day: {stores}")
     for note in estimate.notes:
-        screen.print(f"  note: {note}", markup=False)
+        _say(f"  note: {note}", markup=False)
 
 
 def _show_disk(estimates: Sequence[JobEstimate]) -> None:
@@ -62,11 +65,11 @@ def _show_disk(estimates: Sequence[JobEstimate]) -> None:
     free = shutil.disk_usage(nearest_existing(home())).free
     days = free / per_day
     style = "red" if days < SOON_DAYS else ""
-    console().print(
+    _say(
         f"All together {_size(per_day)} per day: {_size(free)} free, enough for {days:,.0f} days without retention.",
         style=style,
     )
-    console().print(
+    _say(
         f"Rates: the exchange's 24-hour tickers. Bytes, CPU and memory: measured {sizing().measured_at} "
         "(docs/how-to/run-live.md).",
         style="dim",
@@ -80,9 +83,9 @@ def _size(size: float) -> str:
 def show_outcomes(outcomes: Sequence[JobOutcome]) -> None:
     """Print what became of each market."""
     for outcome in outcomes:
-        console().print(f"{outcome.market}: {outcome.outcome}")
+        _say(f"{outcome.market}: {outcome.outcome}")
     if not outcomes:
-        console().print("There is no live job.")
+        _say("There is no live job.")
 
 
 def show_statuses(found: Sequence[JobStatus]) -> None:
