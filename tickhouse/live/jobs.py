@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from common.live_job import MARKETS, job_file, write_job
 from producer.market_lease import held, holder
 from stack.engine import supervisor
 from stack.engine.lifecycle import remove_services, up
 from stack.engine.progress import PhaseReporter, ignore_phase
-from tickhouse.live.plan import MarketPlan
+
+if TYPE_CHECKING:
+    from tickhouse.live.plan import MarketPlan
 
 Outcome = Literal["started", "restarted", "unchanged", "stopped", "was not running"]
 

@@ -6,9 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import httpx
-from prometheus_client.parser import text_string_to_metric_families
-
 from common.errors import ServiceNotReady
 from stack.engine.probe import accepts_connections
 
@@ -19,6 +16,9 @@ def samples(port: int, timeout_s: float, program: str) -> list[Any] | None:
     Raises:
         ServiceNotReady: Something listens there, but does not answer with metrics.
     """
+    import httpx
+    from prometheus_client.parser import text_string_to_metric_families
+
     address = f"127.0.0.1:{port}"
     if not accepts_connections(address):
         return None
