@@ -52,12 +52,14 @@ def up(
             and run `up` again.
     """
     known = known if known is not None else catalog()
-    wanted = services if services is not None else _services_of_profile(known, profile)
-    graphs.closure(known, wanted)  # refuse a wrong name before anything is made
+    # Refuse a wrong name before anything is made.
+    graphs.closure(known, services if services is not None else graphs.in_profile(known, profile))
+    _require_wanted(known, services or ())
     with locked_home():
         refuse_unfinished_restore()
         ensure_secrets(secrets_file())
         settings = load_settings()
+        wanted = services if services is not None else _services_of_profile(known, profile)
         graph = graphs.closure(known, wanted, settings)
         if supervisor.supervisor_pid() is None:
             end_processes(orphans())
@@ -73,8 +75,27 @@ def up(
 
 
 def _services_of_profile(known: Mapping[str, Service], profile: str) -> list[str]:
-    present = [name for name, service in known.items() if service.home_file and (home() / service.home_file).exists()]
-    return graphs.with_wanted(known, graphs.in_profile(known, profile), present)
+    wanted = [name for name, service in known.items() if service.home_file and _is_wanted(service)]
+    return graphs.with_wanted(known, graphs.in_profile(known, profile), wanted)
+
+
+def _is_wanted(service: Service) -> bool:
+    return not service.home_file or (home() / service.home_file).exists()
+
+
+def _require_wanted(known: Mapping[str, Service], names: Collection[str]) -> None:
+    """Refuse services by name whose file in the home is missing.
+
+    Raises:
+        ConfigurationError: There is no such file.
+    """
+    for service in (known[name] for name in names):
+        if not _is_wanted(service):
+            raise ConfigurationError(
+                f"There is no {service.title}: {home() / service.home_file} does not exist.",
+                safe="Nothing was started.",
+                next_command="tickhouse live start",
+            )
 
 
 def remove_services(names: Collection[str]) -> list[str]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from common.errors import ConfigurationError
 from common.live_job import LiveJob, LiveRequest, SymbolSelection, write_job
+from stack.engine.lifecycle import up
 from stack.engine.supervisor import ProgramState
 from tickhouse.live import jobs, status
 from tickhouse.live.status import job_status, section_of, state_of, wanted_or_running
@@ -91,3 +93,14 @@ def test_a_program_without_a_job_is_told(job: Path, monkeypatch: pytest.MonkeyPa
     assert "tickhouse live stop ends it" in job_status(job, "spot").note
     (finding,) = doctor._live()
     assert (finding.level, finding.mend) == ("warning", "tickhouse live stop --market spot")
+
+
+def test_a_service_without_its_job_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKHOUSE_HOME", str(tmp_path / "home"))
+
+    with pytest.raises(ConfigurationError, match=r"no live job of market spot: .*live/spot\.json") as refused:
+        up(services=["live_spot"])
+    assert refused.value.next_command == "tickhouse live start"
+    assert not (tmp_path / "home").exists()
