@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -178,7 +177,7 @@ def test_a_live_run_with_three_faults(stack: Stack, tmp_path: Path) -> None:
     found = trade_ids(settings, "usdm")
     looks = {" ".join(key): count for key, count in watch.looks.items()}
     summary = {"run_s": RUN_S, "offered": report["offered"], "usdm": len(found), "looks": looks, "wrong": watch.wrong}
-    (Path(tempfile.gettempdir()) / "tickhouse-live-run.json").write_text(json.dumps(summary))
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
     assert watch.wrong == []
     assert set(found) == truth
     assert max(found.values()) == 1
