@@ -174,7 +174,7 @@ def test_a_job_whose_program_somebody_stopped(
     doctor = subprocess.run([TICKHOUSE, "doctor", "--json"], capture_output=True, text=True, timeout=120, check=False)
     (finding,) = [one for one in json.loads(doctor.stdout)["findings"] if one["check"] == "live job of spot"]
     assert (finding["level"], finding["runbook"]) == ("error", followed.path)
-    followed.values = {"MARKET": "spot"}
+    followed.values = {"PROGRAM": "live_spot"}
 
     assert "stopped" in followed.check()
     followed.repair()
