@@ -8,7 +8,7 @@
     │   ├── SchemaIncompatible        change the schema so that every earlier version still fits
     │   ├── RejectedRecord            fix the input: it became a dead letter with a `reason`
     │   ├── DagPaused                 unpause the DAG that the message names
-    │   ├── LeaseHeld                 wait for the other driver, or stop it
+    │   ├── LeaseHeld                 wait for the other driver or producer, or stop it
     │   ├── ReconcileFailed           a store is wrong: read the table above the error
     │   ├── AuditMissing              audit the branch, then merge it
     │   ├── AuditFailed               read the report, fix the cause, run again
@@ -112,7 +112,7 @@ class RejectedRecord(TerminalError):
 
 
 class LeaseHeld(TerminalError):
-    """Another driver holds the lease of a checkpoint."""
+    """Another driver holds the lease of the checkpoints, or another producer that of a market."""
 
     exit_code = 6
     runbook_page = "lease-held"
@@ -179,13 +179,22 @@ class ExchangeUnavailable(TransientError):
     Args:
         message: What happened.
         retry_after_s: Seconds to wait before the next request, as the exchange requested.
+        safe: As in `TickhouseError`, as the next.
+        next_command: What to do.
     """
 
     exit_code = 22
     runbook_page = "exchange-disconnected"
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
-        super().__init__(message, safe="Gaps are filled once it answers again.")
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float = 0.0,
+        safe: str = "Gaps are filled once it answers again.",
+        next_command: str = "",
+    ) -> None:
+        super().__init__(message, safe=safe, next_command=next_command)
         self.retry_after_s = retry_after_s
 
 

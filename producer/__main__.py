@@ -1,4 +1,8 @@
-"""`python -m producer live`: take live streams into Kafka until SIGTERM or SIGINT."""
+"""`python -m producer live|job`: take live streams into Kafka until SIGTERM or SIGINT.
+
+`live` takes its options from the command line, `job` from the file that `tickhouse live start`
+wrote.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import httpx
 import structlog
@@ -16,6 +21,7 @@ import typer
 import uvloop
 
 from common.errors import ConfigurationError, TickhouseError
+from common.live_job import read_job
 from common.logs import configure_logging
 from common.settings import Settings, load_settings, ports
 from common.symbols import check_given_symbol
@@ -23,6 +29,7 @@ from producer.events import TICK_STREAMS, TRADE_STREAMS, check_market
 from producer.exchange.rest import RestClient
 from producer.live import SYMBOLS_EVERY_S, Live, LiveOptions
 from producer.market_check import claim_market
+from producer.market_lease import market_lease
 from producer.metrics import LabelledGauge, ProducerCollector, serve_metrics
 from producer.recovery.silent_streams import EVERY_S
 from producer.signals import STOP_SIGNALS
@@ -68,6 +75,9 @@ def live(
     compare_every_s: Annotated[
         float, typer.Option(min=0.5, help="Seconds between comparisons of quiet streams with REST.")
     ] = EVERY_S,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Where the metrics are served; default: producer_metrics.")
+    ] = None,
 ) -> None:
     """Take live streams until SIGTERM or SIGINT; then flush, save the ledger and exit 0."""
     configure_logging("producer")
@@ -82,12 +92,52 @@ def live(
         snapshot_every_s=snapshot_s,
         limits={"silent_s": silent_s},
     )
-    writer = open_writer(settings, market=check_market(market), writer=LIVE, sample_s=sample_s, linger_ms=linger_ms)
-    # Objects loaded until now live as long as the process, so the garbage collector need not check
-    # them again.
-    gc.collect()
-    gc.freeze()
-    uvloop.run(_run(settings, writer, options, rest_url))
+    producer = _Producer(check_market(market), options, rest_url, sample_s, linger_ms, metrics_port)
+    _serve(settings, producer)
+
+
+@app.command()
+def job(file: Annotated[Path, typer.Argument(help="A job that `tickhouse live start` wrote.")]) -> None:
+    """Take what a live job names until SIGTERM or SIGINT; then flush, save and exit 0."""
+    configure_logging("producer")
+    found = read_job(file)
+    if found is None:
+        raise ConfigurationError(f"There is no live job {file}.", next_command="tickhouse live start")
+    request, settings = found.request, load_settings()
+    options = LiveOptions(
+        streams=request.streams,
+        ws_url=request.ws_url,
+        ws_routes=settings.exchange_ws_routes,
+        symbols=found.symbols,
+        quote="" if found.symbols else request.selection.quote,
+        is_rest_only=request.is_rest_only,
+    )
+    port = ports()[f"live_{request.market}_metrics"]
+    producer = _Producer(request.market, options, request.rest_url, request.sample_s, metrics_port=port)
+    _serve(settings, producer)
+
+
+class _Producer(NamedTuple):
+    """How one producer is run; `rest_url` and `metrics_port` have defaults of the installation."""
+
+    market: str
+    options: LiveOptions
+    rest_url: str | None
+    sample_s: int
+    linger_ms: int = DEFAULT_LINGER_MS
+    metrics_port: int | None = None
+
+
+def _serve(settings: Settings, producer: _Producer) -> None:
+    with market_lease(settings.home, producer.market):
+        writer = open_writer(
+            settings, market=producer.market, writer=LIVE, sample_s=producer.sample_s, linger_ms=producer.linger_ms
+        )
+        # Objects loaded until now live as long as the process, so the garbage collector need not
+        # check them again.
+        gc.collect()
+        gc.freeze()
+        uvloop.run(_run(settings, writer, producer))
 
 
 def _streams(text: str) -> tuple[str, ...]:
@@ -98,15 +148,17 @@ def _streams(text: str) -> tuple[str, ...]:
     return chosen
 
 
-async def _run(settings: Settings, writer: Writer, options: LiveOptions, rest_url: str | None) -> None:
+async def _run(settings: Settings, writer: Writer, producer: _Producer) -> None:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with httpx.AsyncClient() as http:
-        rest = RestClient(http, rest_url or settings.exchange_rest_url, writer.intake.market, clock=time.time)
-        await claim_market(settings, writer, http, rest_url)
-        running = Live(writer, rest, options)
-        stop_metrics = serve_metrics(_collector(running), ports()["producer_metrics"], settings.metrics_host)
+        rest_url = producer.rest_url or settings.exchange_rest_url
+        rest = RestClient(http, rest_url, writer.intake.market, clock=time.time)
+        await claim_market(settings, writer, http, producer.rest_url)
+        running = Live(writer, rest, producer.options)
+        port = producer.metrics_port or ports()["producer_metrics"]
+        stop_metrics = serve_metrics(_collector(running), port, settings.metrics_host)
         try:
             await running.run(stop)
         finally:
@@ -127,6 +179,8 @@ def _gauges(running: Live) -> dict[str, Callable[[], float]]:
         "reconnects": lambda: running.shards.reconnects,
         "connections": lambda: running.shards.connected,
         "is_blocked": lambda: float(running.shards.is_blocked()),
+        "is_rest_only": lambda: float(running.options.is_rest_only),
+        "symbols": lambda: len(running.symbols),
         "subscriptions_refused": lambda: len(running.shards.refused),
         "rest_polls": lambda: running.polls,
         "rest_requests": lambda: rest.requests,

@@ -51,8 +51,8 @@ CLOCK_WAIT_S: Final = 5.0  # for the exchange's clock; then the streams are subs
 class LiveOptions(msgspec.Struct, frozen=True):
     """Which streams and symbols to take, and how.
 
-    Without `symbols`, the producer takes every symbol that trades, and regularly checks for new
-    ones.
+    Without `symbols`, the producer takes every symbol that trades (of the quote asset `quote`), and
+    regularly checks for new ones. With `is_rest_only`, it opens no WebSocket: trades are polled.
     """
 
     streams: tuple[str, ...]
@@ -63,6 +63,8 @@ class LiveOptions(msgspec.Struct, frozen=True):
     ws_routes: str = ""
     compare_every_s: float = EVERY_S
     limits: dict[str, float] = {}
+    quote: str = ""
+    is_rest_only: bool = False
 
 
 class Live:
@@ -100,7 +102,7 @@ class Live:
             ledgers=self._subscribed,
             listening_since=self._listening_since_ms,
             renew=self.shards.renew,
-            is_paused=self.shards.is_blocked,
+            is_paused=self.is_polling,
             every_s=options.compare_every_s,
         )
         self._origin = Origin("WEBSOCKET", parse_frame, identify, lambda _: f"{options.ws_url}/stream")
@@ -126,7 +128,8 @@ class Live:
         await self._record_listening_since(self._stream_names(self.symbols))
         parts = [self._feed_frames(), self._save_ledgers(), self._poll_trades(), self._watch_symbols()]
         parts += [self.filler.run(), self.rejected_id_retry.run(), self.silence.run()]
-        parts.append(self.shards.run(self._stream_names(self.symbols)))
+        if not self.options.is_rest_only:
+            parts.append(self.shards.run(self._stream_names(self.symbols)))
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -138,13 +141,17 @@ class Live:
         self.intake.feed(self.frame_queue.drain(), self._origin)
         await asyncio.get_running_loop().run_in_executor(None, self.writer.close)
 
+    def is_polling(self) -> bool:
+        """Return whether trades come by REST alone: by request, or as the WebSocket is refused."""
+        return self.options.is_rest_only or self.shards.is_blocked()
+
     def _stream_names(self, symbols: list[str]) -> list[str]:
         return [f"{in_stream_name(symbol)}@{stream}" for symbol in symbols for stream in self.options.streams]
 
     async def _fetch_trading_symbols(self) -> list[str]:
         info = await self.rest.exchange_info()
         self.contracts.report(info.wrong_sizes())
-        return info.trading()
+        return info.trading(self.options.quote)
 
     async def _start_symbols(self, stopped: asyncio.Task[bool]) -> bool:
         """Find the symbols to start with; return false when a stop came first.
@@ -170,8 +177,8 @@ class Live:
         try:
             return await self._fetch_trading_symbols()
         except (ExchangeUnavailable, ExchangeRefused):  # the client has logged it
-            wanted = set(self.options.streams)
-            known = sorted({symbol for stream, symbol in self.writer.store.known() if stream in wanted})
+            wanted, quote = set(self.options.streams), self.options.quote
+            known = sorted({name for stream, name in self.writer.store.known() if stream in wanted and quote in name})
             if known:
                 log.warning("no list of symbols yet: starting with those in the ledger", symbols=len(known))
             return known
@@ -277,7 +284,8 @@ class Live:
                 async with self._lock:
                     self.intake.preload([(stream, symbol) for symbol in new for stream in self.options.streams])
                 await self._record_listening_since(self._stream_names(new))
-                await self.shards.add(self._stream_names(new))
+                if not self.options.is_rest_only:
+                    await self.shards.add(self._stream_names(new))
                 await self._begin_new_symbols(set(new))
 
     async def _check_symbols(self) -> None:
@@ -306,10 +314,10 @@ class Live:
                 log.warning("a newly listed stream begins at its first frame", symbol=ledger.symbol, error=str(error))
 
     async def _poll_trades(self) -> None:
-        """Take trades from REST while the WebSocket is blocked; there are no tickers meanwhile."""
+        """Take trades from REST when there is no WebSocket; there are no tickers meanwhile."""
         while True:
             await asyncio.sleep(POLL_EVERY_S)
-            if not self.shards.is_blocked():
+            if not self.is_polling():
                 continue
             for ledger in self._subscribed():
                 try:
@@ -317,7 +325,7 @@ class Live:
                     await self.filler.check_tail(ledger)
                 except ExchangeUnavailable:
                     pass  # the client has logged it; the others are polled anyway
-                if not self.shards.is_blocked():
+                if not self.is_polling():
                     break
 
 

@@ -120,6 +120,7 @@ class _Symbol(msgspec.Struct):
     symbol: str
     status: str = ""
     contractStatus: str = ""  # the name on COIN-M
+    quoteAsset: str = ""
     contractSize: int = 0  # US dollars per contract, only on COIN-M
 
 
@@ -142,11 +143,24 @@ class ExchangeInfo(msgspec.Struct):
     symbols: list[msgspec.Raw]
     rateLimits: list[msgspec.Raw] = []
 
-    def trading(self) -> list[str]:
-        """Return the symbols that trade now and have our contract size."""
+    def trading(self, quote: str = "") -> list[str]:
+        """Return the symbols that trade now and have our contract size.
+
+        Args:
+            quote: Only symbols of this quote asset; empty for all.
+        """
         refused = self.wrong_sizes()
-        trading = [item.symbol for item in self._valid_symbols() if "TRADING" in (item.status, item.contractStatus)]
-        return [symbol for symbol in trading if symbol not in refused]
+        items = [item for item in self._valid_symbols() if "TRADING" in (item.status, item.contractStatus)]
+        return [item.symbol for item in items if item.symbol not in refused and quote in ("", item.quoteAsset)]
+
+    def quotes(self) -> list[str]:
+        """Return the quote assets, that of the most symbols first."""
+        counts = Counter(item.quoteAsset for item in self._valid_symbols() if item.quoteAsset)
+        return [quote for quote, _ in counts.most_common()]
+
+    def contract_sizes(self) -> dict[str, int]:
+        """Return the US dollars per contract by symbol; empty but on COIN-M."""
+        return {item.symbol: item.contractSize for item in self._valid_symbols() if item.contractSize}
 
     def wrong_sizes(self) -> dict[str, str]:
         """Return the symbols whose contract size differs from ours, each with what to do."""

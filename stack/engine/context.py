@@ -88,7 +88,15 @@ class ServiceContext:
             "sized": _sized,
             "retention": declared_retention(),
             "read_yaml": _read_yaml,
+            "home_text": self._home_text,
         }
+
+    def _home_text(self, path: str) -> str:
+        """Return the text of a file in the home."""
+        try:
+            return (self.home / path).read_text()
+        except FileNotFoundError:
+            return ""
 
     def _secret(self, name: str) -> str:
         return str(getattr(self.settings, name).get_secret_value())

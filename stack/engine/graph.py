@@ -40,6 +40,19 @@ def in_profile(catalog: Mapping[str, Service], profile: str) -> list[str]:
     return [name for name, service in catalog.items() if profile == FULL or wanted.intersection(service.profiles)]
 
 
+def with_wanted(catalog: Mapping[str, Service], names: Iterable[str], wanted: Collection[str]) -> list[str]:
+    """Return the services of a profile, with those of `wanted` if the core is among them.
+
+    Args:
+        catalog: Every service, by name.
+        names: The services of the profile.
+        wanted: Those services with a `home_file` whose file is there.
+    """
+    chosen = [name for name in names if not catalog[name].home_file or name in wanted]
+    has_core = any(CORE in catalog[name].profiles for name in chosen)
+    return chosen + [name for name in wanted if has_core and name not in chosen]
+
+
 def closure(
     catalog: Mapping[str, Service], names: Iterable[str], settings: object = None
 ) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from common.errors import ConfigurationError
 from common.settings import Settings, home, load_settings, secrets_file
@@ -52,12 +52,14 @@ def up(
             and run `up` again.
     """
     known = known if known is not None else catalog()
-    wanted = services if services is not None else graphs.in_profile(known, profile)
-    graphs.closure(known, wanted)  # refuse a wrong name before anything is made
+    # Refuse a wrong name before anything is made.
+    graphs.closure(known, services if services is not None else graphs.in_profile(known, profile))
+    _require_wanted(known, services or ())
     with locked_home():
         refuse_unfinished_restore()
         ensure_secrets(secrets_file())
         settings = load_settings()
+        wanted = services if services is not None else _services_of_profile(known, profile)
         graph = graphs.closure(known, wanted, settings)
         if supervisor.supervisor_pid() is None:
             end_processes(orphans())
@@ -70,6 +72,47 @@ def up(
 
         graphs.run_in_order(graph, start)
     return [started[name] for name in graphs.start_order(graph)]
+
+
+def _services_of_profile(known: Mapping[str, Service], profile: str) -> list[str]:
+    wanted = [name for name, service in known.items() if service.home_file and _is_wanted(service)]
+    return graphs.with_wanted(known, graphs.in_profile(known, profile), wanted)
+
+
+def _is_wanted(service: Service) -> bool:
+    return not service.home_file or (home() / service.home_file).exists()
+
+
+def _require_wanted(known: Mapping[str, Service], names: Collection[str]) -> None:
+    """Refuse services by name whose file in the home is missing.
+
+    Raises:
+        ConfigurationError: There is no such file.
+    """
+    for service in (known[name] for name in names):
+        if not _is_wanted(service):
+            raise ConfigurationError(
+                f"There is no {service.title}: {home() / service.home_file} does not exist.",
+                safe="Nothing was started.",
+                next_command="tickhouse live start",
+            )
+
+
+def remove_services(names: Collection[str]) -> list[str]:
+    """Stop services that are no longer wanted, and return those that ran.
+
+    They leave supervisord, so that no monitor takes them for services that have failed. Services
+    that depend on them are left alone.
+    """
+    if not home().exists():
+        return []
+    with locked_home():
+        states = {name: state for name, state in supervisor.states().items() if name in names}
+        running = [name for name, state in states.items() if state.is_alive]
+        supervisor.stop(running)
+        for name in states:
+            supervisor.uninstall(name)
+        return running
 
 
 def down(

@@ -124,6 +124,8 @@ class Service(_DefinitionPart):
         depends_on: Services that start before and stop after this one.
         stops_before: Services that this one uses but does not need to start; they stop after it.
         depends_when: Setting to value to the services that are needed with that value only.
+        home_file: A file in the home. The service is wanted while there is one: then each `up` of a
+            profile with the core starts it, and otherwise no profile has it.
         external_setting: A settings field. When it is set from outside, the service is only probed.
         is_unprivileged: The server refuses to run as root.
     """
@@ -134,6 +136,7 @@ class Service(_DefinitionPart):
     depends_on: tuple[str, ...] = ()
     stops_before: tuple[str, ...] = ()
     depends_when: dict[str, dict[str, tuple[str, ...]]] = {}
+    home_file: str = ""
     external_setting: str | None = None
     fetch: Fetch = Fetch()
     files: tuple[ConfigFile, ...] = ()

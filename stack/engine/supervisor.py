@@ -200,6 +200,14 @@ def install(spec: ProgramSpec) -> None:
         _ignore_faults(lambda: supervisor.addProcessGroup(spec.name), ALREADY_ADDED)
 
 
+def uninstall(name: str) -> None:
+    """Remove a program that does not run from supervisord, which then no longer knows it."""
+    (programs_dir() / f"{name}.conf").unlink(missing_ok=True)
+    with _change_lock, rpc() as supervisor:
+        supervisor.reloadConfig()
+        _ignore_faults(lambda: supervisor.removeProcessGroup(name), BAD_NAME)
+
+
 def start(name: str) -> None:
     """Start an installed program without waiting for it."""
     with _change_lock, rpc() as supervisor:

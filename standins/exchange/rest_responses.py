@@ -187,7 +187,9 @@ def _day(request: RestRequest, table: TradeColumns) -> dict[str, Any] | None:
     if day is None:
         return None
     fields = day_fields(table, day)
-    times = {"openTime": request.time(day.open_us), "closeTime": request.time(request.now_us)}
+    # A market that is younger than a day has a shorter window, so that count / window is its rate.
+    open_us = max(day.open_us, int(table.normal.t_us[0]))
+    times = {"openTime": request.time(open_us), "closeTime": request.time(request.now_us)}
     return {"symbol": table.spec.symbol, **{name: fields[key] for key, name in _DAY_NAMES.items()}, **times}
 
 

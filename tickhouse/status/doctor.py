@@ -113,6 +113,7 @@ def checks() -> tuple[DoctorCheck, ...]:
         DoctorCheck("leftovers", _leftovers, ("leftover-processes",)),
         DoctorCheck("services", _services, ("service-not-ready",)),
         DoctorCheck("builds", _builds, ("source-build-failed",)),
+        DoctorCheck("live", _live, ("live-job-down",)),
         DoctorCheck("queries", _queries, ("query-stopped", LOST)),
         DoctorCheck("notifications", _notifications, ("notifications-not-taken", "notifications-dead")),
         DoctorCheck("logs", _logs, ("log-messages-refused",)),
@@ -292,6 +293,26 @@ def _queries() -> Iterator[Finding]:
             yield Finding("warning", f"query {query.name}", seen, "tickhouse stream status")
         elif query.reason not in ("", "sound", "new"):
             yield Finding("ok", f"query {query.name}", query.in_words)
+
+
+def _live() -> Iterator[Finding]:
+    """Compare each live job that is wanted with what its producer does."""
+    from tickhouse.live.status import IS_WELL, job_status, wanted_or_running
+
+    for market in wanted_or_running(home()):
+        job = job_status(home(), market)
+        seen = f"{job.state}, {job.symbols} symbols" + (f"; {job.note}" if job.note else "")
+        name = f"live job of {market}"
+        if job.state in IS_WELL and job.is_wanted:
+            yield Finding("ok", name, seen)
+        elif job.state == "stopped" and supervisor.supervisor_pid() is None:
+            yield Finding("ok", name, f"stopped with the stack; {job.note}")
+        elif not job.is_wanted:
+            yield Finding("warning", name, seen, f"tickhouse live stop --market {market}")
+        elif job.state in ("starting", "connecting"):
+            yield Finding("warning", name, seen, f"tickhouse logs live_{market}")
+        else:
+            yield Finding("error", name, seen, f"tickhouse logs live_{market}; tickhouse up")
 
 
 def _notifications() -> Iterator[Finding]:

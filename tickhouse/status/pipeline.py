@@ -7,17 +7,18 @@ contains an error.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, LiteralString
 from urllib.parse import urlsplit
 
-from common.errors import ServiceNotReady, StoreUnavailable, TickhouseError
+from common.errors import StoreUnavailable, TickhouseError
 from common.settings import Settings, home, ports
-from stack.engine.probe import accepts_connections
+from tickhouse.live.producer_metrics import producer_section, samples
+from tickhouse.live.status import section_of, wanted_or_running
 from tickhouse.status import alerts, sinks
 from tickhouse.status.kafka import kafka_status
 from tickhouse.status.section import ANSWER_S, COUNT_S, Section, require_answer
@@ -37,6 +38,7 @@ def pipeline_status(settings: Settings) -> dict[str, Section]:
     """Return every section by name; one that cannot be read is {"error": {"type", "message"}}."""
     sections: dict[str, Callable[[Settings], Section]] = {
         "producer": producer,
+        **{f"live_{market}": partial(live, market) for market in wanted_or_running(settings.home)},
         "kafka": kafka_status,
         "candles": candles,
         "latest": latest_prices,
@@ -56,47 +58,17 @@ def producer(settings: Settings) -> Section:
     Raises:
         ServiceNotReady: Something listens at its port, but does not answer with metrics.
     """
-    import httpx
-    from prometheus_client.parser import text_string_to_metric_families
-
-    address = f"127.0.0.1:{ports()['producer_metrics']}"
-    if not accepts_connections(address):
-        return {"is_running": False}
-    try:
-        text = httpx.get(f"http://{address}/metrics", timeout=ANSWER_S, trust_env=False).raise_for_status().text
-        families = [*text_string_to_metric_families(text)]
-    except (httpx.HTTPError, ValueError) as error:
-        raise ServiceNotReady(
-            f"The metrics of the live producer cannot be read: {error}.", next_command="tickhouse logs producer"
-        ) from error
-    return producer_section([sample for family in families for sample in family.samples])
+    found = samples(ports()["producer_metrics"], ANSWER_S, "producer")
+    return {"is_running": False} if found is None else producer_section(found)
 
 
-def producer_section(samples: Iterable[Any]) -> Section:
-    """Return the section of the live producer from its metric samples (pure)."""
-    values: dict[str, float] = {}
-    by_stream: dict[str, dict[str, float]] = {"silent_stream_seconds": {}, "refused_stream": {}}
-    for sample in samples:
-        name = sample.name.removeprefix("tickhouse_producer_")
-        if name in by_stream:
-            labels = sample.labels
-            by_stream[name][f"{labels['market']}/{labels['symbol']}/{labels['stream']}"] = sample.value
-        elif not sample.labels:
-            values[name] = sample.value
-    age_s = values.get("last_event_age_seconds", math.nan)
-    return {
-        "is_running": True,
-        "connections": int(values.get("connections", 0)),
-        "is_websocket_blocked": bool(values.get("is_blocked", 0)),
-        "last_event_age_s": None if math.isnan(age_s) else round(age_s, 1),
-        "gaps_open_ids": int(values.get("gaps_open_ids", 0)),
-        "silent_streams": {name: round(seconds, 1) for name, seconds in by_stream["silent_stream_seconds"].items()},
-        "refused_streams": {name: int(code) for name, code in by_stream["refused_stream"].items()},
-        "subscriptions_refused": int(values.get("subscriptions_refused", 0)),
-        "rest_failing_s": round(values.get("rest_failing_seconds", 0.0), 1),
-        "rest_weight_this_minute": int(values.get("rest_weight_this_minute", 0)),
-        "rest_weight_limit": int(values.get("rest_weight_limit", 0)),
-    }
+def live(market: str, settings: Settings) -> Section:
+    """Return the state of a market's live job, and what its producer says of itself.
+
+    Raises:
+        ServiceNotReady: It listens, but does not answer with metrics.
+    """
+    return section_of(settings.home, market)
 
 
 COUNT_CANDLES: LiteralString = """

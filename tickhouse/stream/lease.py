@@ -7,13 +7,13 @@ releases it when this process ends, even after a kill.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 from common.errors import LeaseHeld
+from common.file_lock import is_locked, try_lock
 from common.polling import poll_until
 
 # A driver finishes its open batches first, which takes 40 s at most (spark/streaming/job.py); then
@@ -28,11 +28,7 @@ def is_held(folder: Path) -> bool:
     Args:
         folder: `<home>/stream`.
     """
-    try:
-        with (folder / "lease.lock").open("rb+") as file:
-            return not _try_lock(file)
-    except FileNotFoundError:
-        return False
+    return is_locked(folder / "lease.lock")
 
 
 @contextmanager
@@ -45,7 +41,7 @@ def stopped_driver(folder: Path, *, wait_s: float = WAIT_S) -> Iterator[bool]:
     folder.mkdir(parents=True, exist_ok=True)
     stop, lock = folder / "stop", folder / "lease.lock"
     with lock.open("ab+") as file:
-        had_driver = not _try_lock(file)
+        had_driver = not try_lock(file)
         if had_driver:
             _stop_driver(file, stop, wait_s)
         stop.unlink(missing_ok=True)
@@ -53,22 +49,14 @@ def stopped_driver(folder: Path, *, wait_s: float = WAIT_S) -> Iterator[bool]:
 
 
 def _stop_driver(file: IO[bytes], stop: Path, wait_s: float) -> None:
-    def is_locked() -> bool:
+    def has_lock() -> bool:
         stop.touch()  # before every try, because a driver that ends removes the file
-        return _try_lock(file)
+        return try_lock(file)
 
-    if not poll_until(is_locked, wait_s, every_s=_POLL_EVERY_S):
+    if not poll_until(has_lock, wait_s, every_s=_POLL_EVERY_S):
         stop.unlink(missing_ok=True)
         raise LeaseHeld(
             f"The streaming driver was asked to end, but still holds {file.name}.",
             safe="No checkpoint was changed.",
             next_command="tickhouse down",
         )
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -5,7 +5,16 @@ import threading
 import pytest
 
 from common.errors import ConfigurationError, ServiceNotReady
-from stack.engine.graph import closure, in_profile, profiles, reverse, run_in_order, start_order, stop_graph
+from stack.engine.graph import (
+    closure,
+    in_profile,
+    profiles,
+    reverse,
+    run_in_order,
+    start_order,
+    stop_graph,
+    with_wanted,
+)
 from stack.engine.lifecycle import catalog
 from stack.engine.model import ProgramDefinition, Ready, Service
 
@@ -123,3 +132,26 @@ def test_a_failure_cancels_running_work_and_begins_nothing_new() -> None:
     with pytest.raises(ServiceNotReady, match="bad is broken"):
         run_in_order({"bad": [], "slow": [], "after": ["bad"]}, work, parallel=2)
     assert ended == ["slow"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "wanted", "chosen"),
+    [
+        ("core", [], {"kafka"}),
+        ("core", ["live_spot"], {"kafka", "live_spot"}),
+        ("full", [], {"kafka", "exchange"}),
+        ("full", ["live_spot"], {"kafka", "exchange", "live_spot"}),
+        ("demo", ["live_spot"], {"exchange"}),
+        ("live", ["live_spot"], {"live_spot"}),
+        ("live", [], set()),
+    ],
+)
+def test_a_wanted_service_starts_with_the_core_and_an_unwanted_one_with_nothing(
+    profile: str, wanted: list[str], chosen: set[str]
+) -> None:
+    jobs = [service(f"live_{market}", "kafka", profile="live") for market in ("spot", "usdm")]
+    wanting = [job.model_copy(update={"home_file": f"live/{job.name}.json"}) for job in jobs]
+    known = {one.name: one for one in (service("kafka"), service("exchange", profile="demo"), *wanting)}
+
+    found = with_wanted(known, in_profile(known, profile), wanted)
+    assert (set(found), len(found)) == (chosen, len(chosen))
