@@ -25,7 +25,7 @@ from airflow.sdk import Param, dag
 from tickhouse.dag_tasks.announcement import announce
 from tickhouse.dag_tasks.deadlines import deadline
 from tickhouse.dag_tasks.links import LAKE_COMMIT
-from tickhouse.dag_tasks.params import MARKETS, SYMBOLS, day_param
+from tickhouse.dag_tasks.params import MARKETS, SYMBOL_PATTERN, SYMBOLS, day_param
 from tickhouse.dag_tasks.run_dag import RunDagOperator
 from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
@@ -52,10 +52,9 @@ TRADES_SECTION = "Trades"
             description="Spot, or one of the futures markets.",
             section=TRADES_SECTION,
         ),
-        # Letters of any script are allowed. Task `fetch` explains what is wrong with a symbol.
         "symbol": Param(
             type="string",
-            pattern=r"^[^-\sa-z:/][^\sa-z:/]{0,49}$",
+            pattern=SYMBOL_PATTERN,
             examples=list(SYMBOLS),
             title="Symbol",
             description="As the exchange writes it. Choose one, or type any other.",

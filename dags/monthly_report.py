@@ -24,7 +24,7 @@ from tickhouse.dag_tasks.announcement import announce
 from tickhouse.dag_tasks.assets import MAIN, MONTHLY_REPORT, changes_of
 from tickhouse.dag_tasks.deadlines import deadline
 from tickhouse.dag_tasks.links import LAKE_COMMIT, MONTHLY_PAGE
-from tickhouse.dag_tasks.params import DAYS_SECTION, ref_param
+from tickhouse.dag_tasks.params import DAYS_SECTION, MONTH_PATTERN, ref_param
 from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
@@ -43,7 +43,7 @@ from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
         "month": Param(
             None,
             type=["null", "string"],
-            pattern=r"^20\d{2}-(0[1-9]|1[0-2])$",
+            pattern=MONTH_PATTERN,
             examples=["2024-08", "2024-09"],
             section=DAYS_SECTION,
             title="Month",

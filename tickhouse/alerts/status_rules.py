@@ -99,26 +99,27 @@ def announced(message: Mapping[str, Any]) -> Announced | None:
     dag, report = str(message.get("dag", "")), str(message.get("report", ""))
     values = {"dag": dag, "run_id": run_id, "run": str(message.get("run", "")), "report": report}
     values |= {name: str(message[name]) for name in ("from", "to", "task", "error", "minutes") if name in message}
+    subject = f"dag:{dag}"
     if kind == AUDIT_PASSED:
-        return Announced(AUDIT_PASSED, f"dag:{dag}", f"{run_id}/passed", f"the audit passed in run {run_id}", values)
+        return Announced(AUDIT_PASSED, subject, f"{run_id}/passed", f"the audit passed in run {run_id}", values)
     if kind == "audit_warned":
         warnings = ", ".join(map(str, message.get("warnings", ())))
         text = f"the audit passed with warnings: {warnings}"
-        return Announced("audit_failed", f"dag:{dag}", f"{run_id}/warned", text, values | {"warnings": warnings})
-    if kind == "run_late":
+        return Announced("audit_failed", subject, f"{run_id}/warned", text, values | {"warnings": warnings})
+    return _unfinished(subject, run_id, message, values)
+
+
+def _unfinished(subject: str, run_id: str, message: Mapping[str, Any], values: dict[str, str]) -> Announced:
+    """Return what the message about a failed or late run says."""
+    if message["kind"] == "run_late":
         text = f"run {run_id} has not ended within {values.get('minutes', '?')} minutes; it goes on"
-        return Announced("run_failed", f"dag:{dag}", f"{run_id}/late", text, values)
-    if report:
-        return _failed_audit(dag, run_id, message, values)
-    return Announced("run_failed", f"dag:{dag}", run_id, f"run {run_id} failed{_where(values)}", values)
-
-
-def _failed_audit(dag: str, run_id: str, message: Mapping[str, Any], values: dict[str, str]) -> Announced:
-    """Return what the message about a failed audit says: each broken law, and the report."""
+        return Announced("run_failed", subject, f"{run_id}/late", text, values)
+    if not values["report"]:
+        return Announced("run_failed", subject, run_id, f"run {run_id} failed{_where(values)}", values)
     laws = [str(law).rstrip(".") for law in message.get("laws", ())]
     broken = f" broke {len(laws)} laws: {'; '.join(laws)}" if laws else " failed"
     text = f"the audit in run {run_id}{broken}. Report: {values['report']}"
-    return Announced("audit_failed", f"dag:{dag}", run_id, text, values | {"laws": "; ".join(laws)})
+    return Announced("audit_failed", subject, run_id, text, values | {"laws": "; ".join(laws)})
 
 
 def _where(values: Mapping[str, str]) -> str:

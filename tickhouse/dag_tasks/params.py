@@ -23,6 +23,9 @@ DAYS_SECTION, LAKE_SECTION = "Days (UTC)", "Lake"
 _DAY_PATTERN = r"^20\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"
 # lakeFS allows these characters in branches and tags; a commit is 64 hex digits.
 REF_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$"
+# Letters of any script are allowed. Task `check` explains what is wrong with a symbol.
+SYMBOL_PATTERN = r"^[^-\sa-z:/][^\sa-z:/]{0,49}$"
+MONTH_PATTERN = r"^20\d{2}-(0[1-9]|1[0-2])$"
 # Pairs that most people ask for. Any other symbol can be typed.
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "BTCUSD_PERP")
 MARKETS = {"spot": "spot", "usdm": "USD-M futures", "coinm": "COIN-M futures"}
