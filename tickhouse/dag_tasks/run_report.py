@@ -55,15 +55,15 @@ class RunReport:
         kept = dict(ti.xcom_pull(task_ids=ti.task_id, key=KEPT_LINKS) or {})
         ti.xcom_push(key=KEPT_LINKS, value=kept | {name: url})
 
-    def changed(self, asset: Asset, commit_id: str, days: Days | None = None, **more: Any) -> None:
+    def changed(self, asset: Asset, commit_id: str, of_days: Days | None = None, **more: Any) -> None:
         """Make an event of an asset, with the commit and the days that it is about.
 
         DAGs that are scheduled by the asset start after the task. The task must have
         `assets.changes_of(asset)` as its outlet.
         """
         extra: dict[str, Any] = {"commit": commit_id, **more}
-        if days is not None:
-            extra |= {"from": str(days.first), "to": str(days.last)}
+        if of_days is not None:
+            extra |= {"from": str(of_days.first), "to": str(of_days.last)}
         self._context["outlet_events"][changes_of(asset)].add(asset, extra=extra)
 
 
