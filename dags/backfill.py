@@ -25,11 +25,9 @@ from airflow.sdk import Param, dag
 from tickhouse.dag_tasks.announcement import announce
 from tickhouse.dag_tasks.deadlines import deadline
 from tickhouse.dag_tasks.links import LAKE_COMMIT
-from tickhouse.dag_tasks.params import MARKETS, SYMBOL_PATTERN, SYMBOLS, day_param
+from tickhouse.dag_tasks.params import FILE_SECTION, MARKETS, SYMBOL_PATTERN, SYMBOLS, day_param
 from tickhouse.dag_tasks.run_dag import RunDagOperator
 from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
-
-TRADES_SECTION = "Trades"
 
 
 @dag(
@@ -50,7 +48,6 @@ TRADES_SECTION = "Trades"
             values_display=MARKETS,
             title="Market",
             description="Spot, or one of the futures markets.",
-            section=TRADES_SECTION,
         ),
         "symbol": Param(
             type="string",
@@ -58,7 +55,6 @@ TRADES_SECTION = "Trades"
             examples=list(SYMBOLS),
             title="Symbol",
             description="As the exchange writes it. Choose one, or type any other.",
-            section=TRADES_SECTION,
         ),
         "from": day_param("First day", "The first day to bring and to publish.", is_required=True),
         "to": day_param("Last day", "Included. At most 92 days in one run.", is_required=True),
@@ -69,7 +65,7 @@ TRADES_SECTION = "Trades"
             title="Archive file",
             description="Replay this file instead of fetching the days by REST: a path on the scheduler's machine "
             "below <home>/archives, or below a folder of ARCHIVE_FOLDERS.",
-            section=TRADES_SECTION,
+            section=FILE_SECTION,
         ),
     },
     deadline=deadline(timedelta(hours=12)),

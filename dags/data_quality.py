@@ -23,7 +23,7 @@ from tickhouse.dag_tasks.announcement import announce
 from tickhouse.dag_tasks.assets import DAILY_TABLES, MAIN
 from tickhouse.dag_tasks.deadlines import deadline
 from tickhouse.dag_tasks.links import AUDIT_LINKS, LAKE_COMMIT
-from tickhouse.dag_tasks.params import day_param, ref_param
+from tickhouse.dag_tasks.params import LAKE_SECTION, day_param, ref_param
 from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
@@ -38,7 +38,7 @@ from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
     doc_md=__doc__,
     tags=["tickhouse", "lake", "audit"],
     params={
-        "ref": ref_param("The lake ref to audit."),
+        "ref": ref_param("The lake ref to audit.", section=LAKE_SECTION),
         "from": day_param("First day", "By default the newest day with candles."),
         "to": day_param("Last day", "Included; by default the first day. At most 92 days."),
     },

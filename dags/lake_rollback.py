@@ -25,7 +25,7 @@ from tickhouse.dag_tasks.announcement import announce
 from tickhouse.dag_tasks.assets import DAILY_TABLES, MAIN, changes_of
 from tickhouse.dag_tasks.deadlines import deadline
 from tickhouse.dag_tasks.links import AUDIT_LINKS, LAKE_COMMIT
-from tickhouse.dag_tasks.params import LAKE_SECTION, REF_PATTERN
+from tickhouse.dag_tasks.params import REF_PATTERN
 from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
@@ -45,7 +45,6 @@ from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
             title="Commit or tag",
             description="The state to restore: a tag like daily-2024-08-08, or a commit in the history of main.",
             pattern=REF_PATTERN,
-            section=LAKE_SECTION,
         ),
         "reason": Param(
             type="string",
@@ -53,14 +52,12 @@ from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
             maxLength=300,
             title="Reason",
             description="Why. It is kept in the metadata of the new commit and in the note of the run.",
-            section=LAKE_SECTION,
         ),
         "preview_only": Param(
             False,
             type="boolean",
             title="Only preview",
             description="Say what would be undone, and change nothing.",
-            section=LAKE_SECTION,
         ),
     },
     deadline=deadline(timedelta(minutes=30)),

@@ -24,7 +24,7 @@ from tickhouse.dag_tasks.announcement import announce
 from tickhouse.dag_tasks.assets import MAIN, MONTHLY_REPORT, changes_of
 from tickhouse.dag_tasks.deadlines import deadline
 from tickhouse.dag_tasks.links import LAKE_COMMIT, MONTHLY_PAGE
-from tickhouse.dag_tasks.params import DAYS_SECTION, MONTH_PATTERN, ref_param
+from tickhouse.dag_tasks.params import LAKE_SECTION, MONTH_PATTERN, ref_param
 from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
@@ -39,13 +39,12 @@ from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
     doc_md=__doc__,
     tags=["tickhouse", "lake", "spark", "report"],
     params={
-        "ref": ref_param("The lake ref to report on."),
+        "ref": ref_param("The lake ref to report on.", section=LAKE_SECTION),
         "month": Param(
             None,
             type=["null", "string"],
             pattern=MONTH_PATTERN,
             examples=["2024-08", "2024-09"],
-            section=DAYS_SECTION,
             title="Month",
             description="YYYY-MM; by default the month before the run.",
         ),

@@ -33,7 +33,7 @@ from tickhouse.dag_tasks.announcement import announce
 from tickhouse.dag_tasks.assets import DAILY_TABLES, INGEST, MAIN, changes_of
 from tickhouse.dag_tasks.deadlines import deadline
 from tickhouse.dag_tasks.links import AUDIT_LINKS, LAKE_COMMIT
-from tickhouse.dag_tasks.params import day_param
+from tickhouse.dag_tasks.params import RANGE_SECTION, day_param
 from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
@@ -50,8 +50,8 @@ from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
     tags=["tickhouse", "lake", "spark", "audit"],
     params={
         "date": day_param("Day", "One day; by default the day of the logical date, or the day before the run."),
-        "from": day_param("First day", "With `to`: a range of days instead of one day."),
-        "to": day_param("Last day", "Included. At most 92 days in one run."),
+        "from": day_param("First day", "With `to`: a range of days instead of one day.", section=RANGE_SECTION),
+        "to": day_param("Last day", "Included. At most 92 days in one run.", section=RANGE_SECTION),
     },
     deadline=deadline(timedelta(hours=3)),
     dagrun_timeout=timedelta(hours=8),  # less than a day: a run that hangs must not block the next night

@@ -24,9 +24,10 @@ _HEAD: Final = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title} · Tickhouse</title>'
     '<link rel="icon" type="image/svg+xml" href="/assets/icon.svg"><link rel="stylesheet" href="/assets/style.css">'
+    '<link rel="stylesheet" href="/assets/ops.css">'
     '<script src="/assets/stored_theme.js"></script></head><body><header class="top"><h1 class="brand">'
     '<img src="/assets/icon.svg" alt="" width="22" height="22">Tickhouse</h1><nav class="pages" aria-label="Pages">'
-    '<a href="/">Market</a> <a href="/ops">Operations</a></nav></header><main><section class="panel">'
+    '<a href="/">Market</a> <a href="/ops">Operations</a></nav></header><main><section class="panel board-panel">'
 )
 
 

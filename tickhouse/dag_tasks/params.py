@@ -19,7 +19,9 @@ from common.errors import ConfigurationError
 MAX_DAYS = 92
 # Binance opened on 2017-07-14.
 EARLIEST = date(2017, 7, 1)
-DAYS_SECTION, LAKE_SECTION = "Days (UTC)", "Lake"
+# Airflow's form shows parameters without a section first, and opened. Each other section is opened
+# by a click, so it holds what most runs do not need.
+LAKE_SECTION, RANGE_SECTION, FILE_SECTION = "Another state of the lake", "Several days", "Replay a file"
 _DAY_PATTERN = r"^20\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"
 # lakeFS allows these characters in branches and tags; a commit is 64 hex digits.
 REF_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$"
@@ -31,17 +33,18 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "BTCUSD_PERP")
 MARKETS = {"spot": "spot", "usdm": "USD-M futures", "coinm": "COIN-M futures"}
 
 
-def day_param(title: str, description: str, *, is_required: bool = False) -> Param:
+def day_param(title: str, description: str, *, is_required: bool = False, section: str = "") -> Param:
     """Return a parameter that is a UTC day; without a value it is None, unless it is required."""
-    options: dict[str, Any] = {"format": "date", "pattern": _DAY_PATTERN, "section": DAYS_SECTION}
-    options |= {"title": title, "description": description}
+    options: dict[str, Any] = {"format": "date", "pattern": _DAY_PATTERN, "title": title, "description": description}
+    options |= {"section": section} if section else {}
     if is_required:
         return Param(type="string", **options)
     return Param(None, type=["null", "string"], **options)
 
 
-def ref_param(description: str) -> Param:
+def ref_param(description: str, *, section: str = "") -> Param:
     """Return a parameter that is a branch, tag or commit of the lake; `main` by default."""
+    options: dict[str, Any] = {"section": section} if section else {}
     return Param(
         "main",
         type="string",
@@ -49,7 +52,7 @@ def ref_param(description: str) -> Param:
         examples=["main", "ingest"],
         title="Branch, tag or commit",
         description=description,
-        section=LAKE_SECTION,
+        **options,
     )
 
 

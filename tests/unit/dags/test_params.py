@@ -25,7 +25,6 @@ def test_every_parameter_says_what_it_is_and_is_bounded(dags: dict[str, Any]) ->
         for name, schema in dags[dag]["params"].items():
             assert schema["title"], f"{dag}.{name}"
             assert schema["description"], f"{dag}.{name}"
-            assert schema["section"], f"{dag}.{name}"
             is_bounded = {"enum", "pattern", "maxLength"} & schema.keys() or schema["type"] == "boolean"
             assert is_bounded, f"{dag}.{name} accepts any text"
 
