@@ -27,7 +27,8 @@ _HEAD: Final = (
     '<link rel="stylesheet" href="/assets/ops.css">'
     '<script src="/assets/stored_theme.js"></script></head><body><header class="top"><h1 class="brand">'
     '<img src="/assets/icon.svg" alt="" width="22" height="22">Tickhouse</h1><nav class="pages" aria-label="Pages">'
-    '<a href="/">Market</a> <a href="/ops">Operations</a></nav></header><main><section class="panel board-panel">'
+    '<a href="/">Market</a> <a href="/ops">Operations</a></nav></header>'
+    '<main><section class="panel board-panel commit">'
 )
 
 
