@@ -64,7 +64,7 @@ def conclude(chosen: Mapping[str, str], audits: Mapping[str, Mapping[str, Any]])
     links = "\n".join(f"- {name}: {audited['url']}" for name, audited in audits.items())
     warnings = sum(len(audited["warnings"]) for audited in audits.values())
     alerts.announce_passed(settings, report.run.dag_id, report.run.run_id, audits["lake"]["url"], days)
-    report.note(f"The audit of {days} at commit {short(chosen['commit'])} passed with {warnings} warnings.\n{links}")
+    report.note(f"The audit of {days} at commit {short(chosen['commit'])} passed; warnings: {warnings}.\n{links}")
 
 
 def choose_days(settings: Settings, ref: str, first: str | None, last: str | None) -> dict[str, str] | None:

@@ -102,6 +102,6 @@ def verify(params: Mapping[str, Any], previewed: Mapping[str, Any], commit_id: s
     audited = audit_tables(settings, commit_id, report)
     report.note(
         f"main is at commit {short(commit_id)}, reason: {params['reason']}\n"
-        f"Done: {previewed['text']}\nThe daily tables equal it: {audited.url}"
+        f"Preview: {previewed['text']}\nThe daily tables equal it: {audited.url}"
     )
     return audited.document()
