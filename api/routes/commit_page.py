@@ -35,7 +35,8 @@ _HEAD: Final = (
 @router.get("/commits/{commit}")
 async def commit_page(commit: Annotated[str, Path(pattern="^[0-9a-f]{64}$")], server: Serving) -> HTMLResponse:
     """Return the page. Like the other pages it needs no key: they hand one out to every reader."""
-    (found,) = await server.stores.reads.run(lambda: refs.log(server.stores.settings, commit, 1))
+    lake = await server.lake.at(commit)  # 404 when there is no such commit
+    (found,) = await server.stores.reads.run(lambda: refs.log(server.stores.settings, lake.commit_id, 1))
     return HTMLResponse(page_of(commit_document(found)))
 
 
