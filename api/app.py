@@ -18,7 +18,7 @@ from api.live_hub import LiveHub
 from api.metrics import ApiMetrics
 from api.principals import Principals
 from api.prometheus import PrometheusClient
-from api.routes import figures, graph, lake, live, market, ops, page, pipeline, rules
+from api.routes import commit_page, figures, graph, lake, live, market, ops, page, pipeline, rules
 from api.routes.common import Server
 from api.stores import connect
 from api.symbols import Symbols
@@ -55,7 +55,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.state.server = Server(stores, Symbols(stores), Lake(stores.reads), hub, metrics, prometheus)
     app.state.principals = Principals(settings)
     problems.install(app)
-    for routes in (market, figures, pipeline, rules, lake, graph, live, ops, page):
+    for routes in (market, figures, pipeline, rules, lake, graph, live, ops, page, commit_page):
         app.include_router(routes.router)
     if page.ASSETS.is_dir():
         app.mount("/assets", page.assets())

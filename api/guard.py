@@ -38,7 +38,7 @@ SECURITY_HEADERS: Final = {
 _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _KEY = KEY_HEADER.lower()
 # A request that reads the lake or Kafka costs as much as these many others.
-COSTS: Final = {"/v1/events/": 50.0, "/v1/graph/": 20.0, "/v1/lake/": 10.0, "/v1/ops/boards/": 10.0}
+COSTS: Final = {"/v1/events/": 50.0, "/v1/graph/": 20.0, "/v1/lake/": 10.0, "/commits/": 10.0, "/v1/ops/boards/": 10.0}
 
 
 class Guard:

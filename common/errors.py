@@ -26,6 +26,7 @@ names its page of the runbook; classes that the reader repairs in the same way s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from common.runbook import page_path
@@ -133,10 +134,34 @@ class AuditMissing(TerminalError):
 
 
 class AuditFailed(TerminalError):
-    """A check of the audit failed."""
+    """A check of the audit failed.
+
+    Args:
+        message: What happened, in one sentence.
+        broken: The broken laws, a line each.
+        report: Address of the report.
+        days: The first and the last audited day, as YYYY-MM-DD; empty for all days.
+        safe: What is not affected, in one sentence.
+        next_command: The command that explains more.
+    """
 
     exit_code = 9
     runbook_page = "audit-failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        broken: Sequence[str] = (),
+        report: str = "",
+        days: tuple[str, str] | tuple[()] = (),
+        safe: str = "",
+        next_command: str = "",
+    ) -> None:
+        super().__init__(message, safe=safe, next_command=next_command)
+        self.broken = tuple(broken)
+        self.report = report
+        self.days = days
 
 
 class DriftFound(TerminalError):

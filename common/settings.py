@@ -136,6 +136,8 @@ class Settings(BaseSettings):
     api_url: str = Field(default_factory=lambda: _local("api"))
     api_hosts: str = ""
     api_requests_per_s: int = Field(default=1000, gt=0)
+    # Folders besides `<home>/archives` whose files DAG `backfill` may replay, separated by colons.
+    archive_folders: str = ""
     # Where lineage events are posted as well, such as a Marquez server; empty: only to files.
     lineage_url: str = ""
     influxdb_url: str = Field(default_factory=lambda: _local("influxdb"))

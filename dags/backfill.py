@@ -4,8 +4,9 @@ What: fetches the trades of one symbol by REST, or replays an archive file. Then
 and runs `nightly_batch`, which builds and publishes the days again.
 Why: trades from gaps that the live producer could not fill, and from before it ran, pass through
 the same pipeline as live trades.
-When: by hand. With parameter `file`, an archive on the scheduler's machine is replayed: a zip or
-CSV of data.binance.vision, or a recorded capture. Without it, the days are fetched by REST.
+When: by hand. With parameter `file`, an archive below `<home>/archives` on the scheduler's machine
+is replayed: a zip or CSV of data.binance.vision, or a recorded capture. Without it, the days are
+fetched by REST.
 Prerequisites: `tickhouse up --profile core`; the streaming job runs (`stream_trades`);
 `lake_commit` and `nightly_batch` are not paused. If one is paused, the run fails at once with the
 command that unpauses it.
@@ -21,9 +22,12 @@ from typing import Any
 
 from airflow.sdk import Param, dag
 
-from tickhouse.dag_tasks.assets import INGEST
+from tickhouse.dag_tasks.announcement import announce
+from tickhouse.dag_tasks.deadlines import deadline
+from tickhouse.dag_tasks.links import LAKE_COMMIT
+from tickhouse.dag_tasks.params import FILE_SECTION, MARKETS, SYMBOL_PATTERN, SYMBOLS, day_param
 from tickhouse.dag_tasks.run_dag import RunDagOperator
-from tickhouse.dag_tasks.task import task
+from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
 @dag(
@@ -33,46 +37,57 @@ from tickhouse.dag_tasks.task import task
     max_active_tasks=2,
     catchup=False,
     is_paused_upon_creation=False,
+    description="Bring trades of the past into the lakehouse, and publish their days.",
     doc_md=__doc__,
     tags=["tickhouse", "lake", "producer"],
     params={
         "market": Param(
             "spot",
             type="string",
-            enum=["spot", "usdm", "coinm"],
+            enum=list(MARKETS),
+            values_display=MARKETS,
             title="Market",
-            description="spot, or the USD-M (usdm) or COIN-M (coinm) futures.",
+            description="Spot, or one of the futures markets.",
         ),
-        # Letters of any script are allowed. Task `fetch` explains what is wrong with a symbol.
         "symbol": Param(
             type="string",
-            pattern=r"^[^-\sa-z:/][^\sa-z:/]{0,49}$",
+            pattern=SYMBOL_PATTERN,
+            examples=list(SYMBOLS),
             title="Symbol",
-            description="As the exchange writes it, for example BTCUSDT.",
+            description="As the exchange writes it. Choose one, or type any other.",
         ),
-        "from": Param(type="string", format="date", title="First day", description="UTC."),
-        "to": Param(type="string", format="date", title="Last day", description="UTC, included."),
+        "from": day_param("First day", "The first day to bring and to publish.", is_required=True),
+        "to": day_param("Last day", "Included. At most 92 days in one run.", is_required=True),
         "file": Param(
             None,
             type=["null", "string"],
+            pattern=r"^/[^\0]{1,1000}$",
             title="Archive file",
-            description="Path on the scheduler's machine. Replay this file instead of fetching the days by REST.",
+            description="Replay this file instead of fetching the days by REST: a path on the scheduler's machine "
+            "below <home>/archives, or below a folder of ARCHIVE_FOLDERS.",
+            section=FILE_SECTION,
         ),
     },
+    deadline=deadline(timedelta(hours=12)),
     dagrun_timeout=timedelta(hours=18),
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=15), "execution_timeout": timedelta(hours=8)},
+    default_args={
+        **TASK_DEFAULTS,
+        "retries": 2,
+        "retry_delay": timedelta(seconds=15),
+        "execution_timeout": timedelta(hours=8),
+    },
 )
 def backfill() -> None:
     """Fetch or replay, commit, publish."""
 
     @task(execution_timeout=timedelta(minutes=5))
-    def check() -> None:
-        """Fail before hours of fetching if a DAG that is needed afterwards is paused."""
+    def check(params: dict[str, Any], dag_run: Any) -> None:
+        """Fail before hours of fetching if a parameter is wrong or a needed DAG is paused."""
         from tickhouse.dag_tasks import backfill
 
-        backfill.check()
+        backfill.check(params, dag_run)
 
-    @task(outlets=[INGEST])
+    @task()
     def fetch(params: dict[str, Any]) -> dict[str, Any]:
         """Bring the trades into Kafka and wait until each store has them."""
         from tickhouse.dag_tasks import backfill
@@ -92,7 +107,16 @@ def backfill() -> None:
         limit=timedelta(hours=9),  # a run of nightly_batch takes up to eight, and another one may be active
         doc_md="Build, audit and publish the days again.",
     )
-    check() >> fetch() >> commit >> publish
+
+    @task(links=[LAKE_COMMIT])
+    def conclude(params: dict[str, Any], fetched: dict[str, Any]) -> None:
+        """Say in the run's note what was fetched, and at which commit `main` is."""
+        from tickhouse.dag_tasks import backfill
+
+        backfill.conclude(params, fetched)
+
+    fetched = fetch()
+    check() >> fetched >> commit >> publish >> conclude(fetched=fetched) >> announce()
 
 
 backfill()

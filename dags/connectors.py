@@ -19,7 +19,8 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import dag
 
-from tickhouse.dag_tasks.task import task
+from tickhouse.dag_tasks.deadlines import deadline
+from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
 def schedule() -> timedelta | None:
@@ -36,10 +37,17 @@ def schedule() -> timedelta | None:
     max_active_runs=1,
     catchup=False,
     is_paused_upon_creation=False,
+    description="Deploy the Kafka Connect sinks, and watch that their stores keep up.",
     doc_md=__doc__,
     tags=["tickhouse", "connect", "sinks"],
+    deadline=deadline(timedelta(minutes=10)),
     dagrun_timeout=timedelta(minutes=15),
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=10), "execution_timeout": timedelta(minutes=5)},
+    default_args={
+        **TASK_DEFAULTS,
+        "retries": 1,
+        "retry_delay": timedelta(seconds=10),
+        "execution_timeout": timedelta(minutes=5),
+    },
 )
 def connectors() -> None:
     """Deploy, then watch."""

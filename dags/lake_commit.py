@@ -15,8 +15,10 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import dag
 
-from tickhouse.dag_tasks.assets import INGEST
-from tickhouse.dag_tasks.task import task
+from tickhouse.dag_tasks.assets import INGEST, changes_of
+from tickhouse.dag_tasks.deadlines import deadline
+from tickhouse.dag_tasks.links import LAKE_COMMIT
+from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
 @dag(
@@ -25,15 +27,22 @@ from tickhouse.dag_tasks.task import task
     max_active_runs=1,
     catchup=False,
     is_paused_upon_creation=False,
+    description="Commit what streaming wrote to the lake, every two minutes.",
     doc_md=__doc__,
     tags=["tickhouse", "lake", "lakefs"],
+    deadline=deadline(timedelta(minutes=15)),
     dagrun_timeout=timedelta(minutes=30),
-    default_args={"retries": 3, "retry_delay": timedelta(seconds=10), "execution_timeout": timedelta(minutes=10)},
+    default_args={
+        **TASK_DEFAULTS,
+        "retries": 3,
+        "retry_delay": timedelta(seconds=10),
+        "execution_timeout": timedelta(minutes=10),
+    },
 )
 def lake_commit() -> None:
     """Commit `ingest`."""
 
-    @task(outlets=[INGEST])
+    @task(outlets=[changes_of(INGEST)], links=[LAKE_COMMIT])
     def commit() -> dict[str, object]:
         """Commit branch `ingest`; return the commit id, the offset ranges and the row counts."""
         from tickhouse.dag_tasks import lake_commit

@@ -20,8 +20,12 @@ from typing import Any
 
 from airflow.sdk import Param, dag
 
-from tickhouse.dag_tasks.assets import MAIN, MONTHLY_REPORT
-from tickhouse.dag_tasks.task import task
+from tickhouse.dag_tasks.announcement import announce
+from tickhouse.dag_tasks.assets import MAIN, MONTHLY_REPORT, changes_of
+from tickhouse.dag_tasks.deadlines import deadline
+from tickhouse.dag_tasks.links import LAKE_COMMIT, MONTHLY_PAGE
+from tickhouse.dag_tasks.params import LAKE_SECTION, MONTH_PATTERN, ref_param
+from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
 @dag(
@@ -31,39 +35,47 @@ from tickhouse.dag_tasks.task import task
     max_active_tasks=1,
     catchup=False,
     is_paused_upon_creation=False,
+    description="Publish a reproducible report of a month, from the notebooks.",
     doc_md=__doc__,
     tags=["tickhouse", "lake", "spark", "report"],
     params={
-        "ref": Param("main", type="string", title="Branch, tag or commit", description="The lake ref to report on."),
+        "ref": ref_param("The lake ref to report on.", section=LAKE_SECTION),
         "month": Param(
             None,
             type=["null", "string"],
-            pattern=r"^\d{4}-\d{2}$",
+            pattern=MONTH_PATTERN,
+            examples=["2024-08", "2024-09"],
             title="Month",
             description="YYYY-MM; by default the month before the run.",
         ),
     },
+    deadline=deadline(timedelta(hours=3)),
     dagrun_timeout=timedelta(hours=6),
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=30), "execution_timeout": timedelta(hours=2)},
+    default_args={
+        **TASK_DEFAULTS,
+        "retries": 1,
+        "retry_delay": timedelta(seconds=30),
+        "execution_timeout": timedelta(hours=2),
+    },
 )
 def monthly_report() -> None:
     """Run the notebooks, one after the other."""
 
-    @task(inlets=[MAIN], outlets=[MONTHLY_REPORT], pool="spark_batch")
+    @task(inlets=[MAIN], outlets=[changes_of(MONTHLY_REPORT)], links=[MONTHLY_PAGE, LAKE_COMMIT], pool="spark_batch")
     def execute(params: dict[str, Any], dag_run: Any) -> dict[str, str]:
         """Execute the notebook; return commit, month, hash and the address of the page."""
         from tickhouse.dag_tasks import monthly_report
 
         return monthly_report.execute(params, dag_run)
 
-    @task(inlets=[MAIN], outlets=[MONTHLY_REPORT])
+    @task(inlets=[MAIN], outlets=[changes_of(MONTHLY_REPORT)], links=[MONTHLY_PAGE, LAKE_COMMIT])
     def measure(params: dict[str, Any], dag_run: Any) -> dict[str, str]:
         """Execute the notebook of measures; return what `execute` does."""
         from tickhouse.dag_tasks import monthly_report
 
         return monthly_report.execute(params, dag_run, "measures")
 
-    execute() >> measure()
+    execute() >> measure() >> announce()
 
 
 monthly_report()

@@ -20,7 +20,9 @@ from typing import Any
 
 from airflow.sdk import dag
 
-from tickhouse.dag_tasks.task import task
+from tickhouse.dag_tasks.announcement import announce
+from tickhouse.dag_tasks.deadlines import deadline
+from tickhouse.dag_tasks.task import TASK_DEFAULTS, task
 
 
 @dag(
@@ -29,10 +31,17 @@ from tickhouse.dag_tasks.task import task
     max_active_runs=1,
     catchup=False,
     is_paused_upon_creation=False,
+    description="Remove data that is past its retention, each night.",
     doc_md=__doc__,
     tags=["tickhouse", "retention"],
+    deadline=deadline(timedelta(hours=4)),
     dagrun_timeout=timedelta(hours=8),
-    default_args={"retries": 2, "retry_delay": timedelta(minutes=5), "execution_timeout": timedelta(hours=2)},
+    default_args={
+        **TASK_DEFAULTS,
+        "retries": 2,
+        "retry_delay": timedelta(minutes=5),
+        "execution_timeout": timedelta(hours=2),
+    },
 )
 def retention() -> None:
     """Apply retention, and report a failure."""
@@ -43,13 +52,6 @@ def retention() -> None:
         from tickhouse.dag_tasks import retention
 
         return retention.apply()
-
-    @task(trigger_rule="one_failed")
-    def announce(run_id: str) -> None:
-        """Report the failed run on `crypto.alerts`, and fail the run."""
-        from tickhouse.dag_tasks import retention
-
-        retention.announce(run_id)
 
     apply() >> announce()
 

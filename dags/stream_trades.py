@@ -24,6 +24,7 @@ from airflow.sdk import dag
 from common.settings import REPO
 from spark.conf import stream_submit_conf
 from tickhouse.dag_tasks.stream_trades import StreamSubmitOperator, spark_jars, spark_ui_port
+from tickhouse.dag_tasks.task import TASK_DEFAULTS
 
 
 @dag(
@@ -34,11 +35,17 @@ from tickhouse.dag_tasks.stream_trades import StreamSubmitOperator, spark_jars, 
     max_active_runs=1,
     catchup=False,
     is_paused_upon_creation=False,
+    description="Keep the Spark streaming job running.",
     doc_md=__doc__,
     tags=["tickhouse", "stream", "spark"],
     # As macros they run when a task starts, and cost nothing when the DAG is parsed.
     user_defined_macros={"spark_jars": spark_jars, "spark_ui_port": spark_ui_port},
-    default_args={"retries": 20, "retry_delay": timedelta(seconds=5), "max_retry_delay": timedelta(minutes=1)},
+    default_args={
+        **TASK_DEFAULTS,
+        "retries": 20,
+        "retry_delay": timedelta(seconds=5),
+        "max_retry_delay": timedelta(minutes=1),
+    },
 )
 def stream_trades() -> None:
     """Run the streaming job."""

@@ -49,7 +49,7 @@ async def commits(request: Request, asked: Annotated[CommitParameters, Query()],
     async def compute() -> dict[str, Any]:
         found = await server.stores.reads.run(lambda: refs.log(server.stores.settings, lake.commit_id, asked.limit + 1))
         following = found[asked.limit].id if len(found) > asked.limit else None
-        return page([_commit(one) for one in found[: asked.limit]], following)
+        return page([commit_document(one) for one in found[: asked.limit]], following)
 
     how = Cacheable(f"commits:{asked.limit}:{lake.commit_id}", COMMIT_TTL_S, {COMMIT_HEADER: lake.commit_id})
     return await cached(request, server.stores.cache, how, compute)
@@ -70,7 +70,8 @@ async def audits(request: Request, asked: Annotated[AuditParameters, Query()], s
     return await cached(request, server.stores.cache, how, compute)
 
 
-def _commit(commit: Commit) -> dict[str, Any]:
+def commit_document(commit: Commit) -> dict[str, Any]:
+    """Return a commit as JSON-ready values."""
     return {
         "commit": commit.id,
         "created_at": _created(commit),

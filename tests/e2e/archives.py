@@ -12,7 +12,8 @@ _START_MS = 1_723_118_400_000  # 2024-08-08T12:00Z
 
 
 def write_archive(path: Path, trades: Iterable[CheckedTrade]) -> Path:
-    """Write trades to a CSV file and return its path."""
+    """Write trades to a CSV file and return its path; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     lines = (
         f"{trade.trade_id},{Decimal(trade.price).scaleb(-8)},{Decimal(trade.qty).scaleb(-8)},{trade.first_id},"
         f"{trade.last_id},{trade.time_us // 1000},{trade.side == 'SELL'},True\n"

@@ -13,8 +13,11 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
+import httpx
 import psutil
+import psycopg
 import pytest
 
 from common.clients.airflow import AirflowApi
@@ -37,6 +40,7 @@ from tickhouse.checks.reconcile.lake_bronze import connect
 from tickhouse.checks.reconcile.model import CheckedStream, CheckedTrade
 from tickhouse.checks.reconcile.store_result import StoreResult
 from tickhouse.dag_tasks.nightly.missed_nights import run_id_of
+from tickhouse.dag_tasks.stream_trades import spark_ui_url
 from tickhouse.demo.publication import commit_lake
 from tickhouse.lake.branches import head
 from tickhouse.lake.refs import exists
@@ -96,6 +100,7 @@ class Publication:
     Attributes:
         main_before: Head of `main` before anything was started.
         main_after_kill: Head of `main` when the tasks had been killed.
+        backfill: Id of the run of `backfill`.
         nightly_states: Final state of the two runs of `nightly_batch`, by run id.
         backfill_state: Final state of the run of `backfill`.
         commit: The newest commit of `main` when all runs had ended.
@@ -103,17 +108,19 @@ class Publication:
 
     main_before: str
     main_after_kill: str
+    backfill: str
     nightly_states: dict[str, str]
     backfill_state: str
     commit: Any
 
 
 @pytest.fixture(scope="module")
-def publication(settings: Settings, airflow: AirflowApi, tmp_path_factory: pytest.TempPathFactory) -> Publication:
+def publication(settings: Settings, airflow: AirflowApi) -> Publication:
     """Publish the days by a backfill and by hand at once, and kill all tasks before the merge."""
-    file = write_archive(tmp_path_factory.mktemp("archive") / "two_days.csv", TWO_DAYS + LATER_DAY)
+    file = write_archive(archives(settings) / "two_days.csv", TWO_DAYS + LATER_DAY)
     before = head(settings, MAIN)
     backfill = airflow.trigger("backfill", {"market": "spot", "symbol": "LTCUSDT", **DAYS, "file": str(file)})
+    let_deadline_pass(settings, backfill)
     (first,) = until(
         "the backfill's run of nightly_batch",
         lambda: [run["dag_run_id"] for run in airflow.runs("nightly_batch") if run["conf"] == DAYS],
@@ -131,7 +138,26 @@ def publication(settings: Settings, airflow: AirflowApi, tmp_path_factory: pytes
     nightly_states = {run: airflow.wait("nightly_batch", run, PUBLISHED_S) for run in (first, second)}
     backfill_state = airflow.wait("backfill", backfill, 120.0)
     commit = repository(settings).ref(MAIN).get_commit()
-    return Publication(before, after_kill, nightly_states, backfill_state, commit)
+    return Publication(before, after_kill, backfill, nightly_states, backfill_state, commit)
+
+
+def archives(settings: Settings) -> Path:
+    """Return the folder from which DAG `backfill` reads files."""
+    return settings.home / "archives"
+
+
+def let_deadline_pass(settings: Settings, run_id: str) -> None:
+    """Move the deadline of a run into the past, as if its twelve hours were over."""
+    query = "UPDATE deadline SET deadline_time = now() FROM dag_run WHERE dagrun_id = dag_run.id AND run_id = %s"
+    with airflow_database(settings) as connection:
+        assert connection.execute(query, [run_id]).rowcount == 1
+
+
+def airflow_database(settings: Settings) -> psycopg.Connection[Any]:
+    """Open Airflow's metadata database."""
+    address = urlsplit(settings.database_url.get_secret_value()).netloc.rpartition("@")[2]
+    password = settings.postgres_airflow_password.get_secret_value()
+    return psycopg.connect(f"postgresql://airflow:{quote(password)}@{address}/airflow", autocommit=True)
 
 
 def kill_scheduler_and_tasks(settings: Settings) -> None:
@@ -159,6 +185,96 @@ def test_runs_that_meet_and_a_kill_between_commit_and_merge_give_one_merge(
     assert newest.metadata["audit.ok"] == "true"
     tags = {tag.id: tag.get_commit().id for tag in repository(settings).tags() if tag.id.startswith(tuple(TAGS))}
     assert tags == dict.fromkeys(TAGS, newest.id)
+
+
+def test_a_run_that_missed_its_deadline_is_reported_and_goes_on(settings: Settings, publication: Publication) -> None:
+    (late,) = [one for one in alerts(settings, publication.backfill) if one["kind"] == "run_late"]
+
+    assert (late["dag"], late["minutes"]) == ("backfill", 720)
+    assert publication.backfill_state == "success"
+
+
+def test_notes_links_and_events_name_the_commit(
+    settings: Settings, airflow: AirflowApi, publication: Publication
+) -> None:
+    commit = publication.commit
+    notes = {run["dag_run_id"]: run["note"] for dag in ("nightly_batch", "backfill") for run in airflow.runs(dag)}
+    assert f"main is at {commit.id[:12]}" in notes[publication.backfill]
+    published, repeated = sorted((notes[run] for run in publication.nightly_states), reverse=True)
+    assert published.startswith(f"Published 2024-03-01..2024-03-02 at commit {commit.id[:12]} ({TAGS[0]}, {TAGS[1]})")
+    assert repeated.startswith("Found nothing to change in 2024-03-01..2024-03-02")
+    assert commit.metadata["audit.report"] in published
+
+    shown = {link for run in publication.nightly_states for link in links(airflow, "nightly_batch", run, "audit")}
+    assert shown == {
+        ("Audit report", commit.metadata["audit.report"]),
+        ("All audit reports", settings.data_docs_url),
+    }
+    page = f"{settings.api_url}/commits/{commit.id}"
+    assert {link for run in publication.nightly_states for link in links(airflow, "nightly_batch", run, "publish")} == {
+        ("Lake commit", page)
+    }
+    assert commit.metadata["audit.report"] in httpx.get(page, trust_env=False).text
+    stream = airflow.runs("stream_trades")[0]["dag_run_id"]
+    assert links(airflow, "stream_trades", stream, "stream") == {("Spark UI", spark_ui_url())}
+
+    (event,) = events(airflow, "lake_main")
+    assert event["extra"] == {"commit": commit.id, "from": "2024-03-01", "to": "2024-03-02"}
+    assert [run["run_type"] for run in airflow.runs("graph_sync")] == ["asset_triggered"], "none for the second run"
+
+
+def test_the_log_of_a_run_tells_what_was_done_without_an_error(
+    settings: Settings, airflow: AirflowApi, publication: Publication
+) -> None:
+    (run,) = [name for name in publication.nightly_states if not name.startswith("manual__")]
+    logs = settings.home / "airflow" / "logs" / "dag_id=nightly_batch" / f"run_id={run}"
+    last_tries = {folder.name: sorted(folder.glob("attempt=*.log"))[-1] for folder in logs.iterdir() if folder.is_dir()}
+    lines = {name: [json.loads(line) for line in file.read_text().splitlines()] for name, file in last_tries.items()}
+
+    loud = [line for found in lines.values() for line in found if line.get("level") in ("error", "critical")]
+    assert loud == []
+    texts = " ".join(str(line.get("event")) for found in lines.values() for line in found)
+    assert "This run builds 2024-03-01..2024-03-02 (by its parameters)." in texts
+    assert "rows of the daily tables changed" in texts
+
+
+def links(airflow: AirflowApi, dag: str, run: str, task: str) -> set[tuple[str, str]]:
+    """Return the links that Airflow shows at a task: name and address."""
+    path = f"/api/v2/dags/{dag}/dagRuns/{quote(run)}/taskInstances/{task}/links"
+    return {(name, url) for name, url in airflow._call("GET", path)["extra_links"].items() if url}
+
+
+def events(airflow: AirflowApi, asset: str) -> list[dict[str, Any]]:
+    """Return the events of an asset."""
+    found = airflow._call("GET", "/api/v2/assets/events?limit=100")["asset_events"]
+    return [event for event in found if event["name"] == asset]
+
+
+def test_a_run_by_hand_builds_the_day_of_its_logical_date_or_says_why_not(
+    settings: Settings, airflow: AirflowApi, publication: Publication
+) -> None:
+    path = "/api/v2/dags/nightly_batch/dagRuns"
+    runs = {
+        day: airflow._call("POST", path, {"logical_date": f"{day}T00:00:00Z", "conf": {}})["dag_run_id"]
+        for day in ("2024-03-02", "2024-08-09")
+    }
+
+    assert airflow.wait("nightly_batch", runs["2024-03-02"], PUBLISHED_S) == "success"
+    assert airflow.wait("nightly_batch", runs["2024-08-09"], 120.0) == "failed"
+
+    notes = {run["dag_run_id"]: run["note"] for run in airflow.runs("nightly_batch")}
+    assert " 2024-03-02 at commit " in notes[runs["2024-03-02"]]
+    reason = "The lake has no trade of 2024-08-09, so nothing was built."
+    assert notes[runs["2024-08-09"]].startswith(f"Failed in task prepare: {reason}")
+    (message,) = until("an alert", lambda: alerts(settings, runs["2024-08-09"]), 60.0)
+    assert message["error"].startswith(reason)
+    assert tries(airflow, "nightly_batch", runs["2024-08-09"], "prepare") == 1, "not retried"
+
+
+def tries(airflow: AirflowApi, dag: str, run: str, task: str) -> int:
+    """Return how often a task was tried."""
+    path = f"/api/v2/dags/{dag}/dagRuns/{quote(run)}/taskInstances/{task}"
+    return int(airflow._call("GET", path)["try_number"])
 
 
 @pytest.mark.parametrize("interval", gold.INTERVALS_US)
@@ -199,7 +315,7 @@ def test_the_graph_follows_a_publication_where_neo4j_is_enabled(
     (first, *_) = until("a run after the publication", lambda: airflow.runs("graph_sync"), 120.0)
     assert first["run_type"] == "asset_triggered"
     assert airflow.wait("graph_sync", first["dag_run_id"], 120.0) == "success"
-    assert airflow.task_states("graph_sync", first["dag_run_id"]) == {"sync": "skipped"}
+    assert airflow.task_states("graph_sync", first["dag_run_id"]) == {"sync": "skipped", "announce": "skipped"}
 
     stack.up("neo4j")
     by_hand = airflow.trigger("graph_sync", {"ref": TAGS[1]})
@@ -214,11 +330,11 @@ def test_the_graph_follows_a_publication_where_neo4j_is_enabled(
 
 @pytest.mark.runbook("audit-failed")
 def test_a_backfill_that_breaks_a_law_is_not_published_and_sends_an_alert(
-    settings: Settings, airflow: AirflowApi, tmp_path: Path, followed: FollowedPage
+    settings: Settings, airflow: AirflowApi, followed: FollowedPage
 ) -> None:
     before = head(settings, MAIN)
     jump = ["70"] * 60 + ["630"] * 60  # nine times as much within a minute
-    file = write_archive(tmp_path / "jump.csv", trades(90_000, datetime(2024, 3, 5, 12, tzinfo=UTC), jump))
+    file = write_archive(archives(settings) / "jump.csv", trades(90_000, datetime(2024, 3, 5, 12, tzinfo=UTC), jump))
     run = airflow.trigger("backfill", {"market": "spot", "symbol": "LTCUSDT", **BAD_DAY, "file": str(file)})
 
     assert airflow.wait("backfill", run, 300.0) == "failed"
@@ -227,7 +343,9 @@ def test_a_backfill_that_breaks_a_law_is_not_published_and_sends_an_alert(
     assert failed["note"].startswith("Audit failed: http")
     (message,) = until("an alert", lambda: alerts(settings, failed["dag_run_id"]), 60.0)
     assert message["kind"] == "run_failed"
-    assert message["dag"] == "nightly_batch"
+    assert (message["dag"], message["task"]) == ("nightly_batch", "audit")
+    assert any("no price moves by more than half within a minute" in law for law in message["laws"])
+    assert {"from": message["from"], "to": message["to"]} == BAD_DAY
     assert message["report"] in failed["note"]
     followed.values = {"BRANCH": "etl-2024-03-05"}
     assert "failed" in followed.check()
@@ -256,9 +374,15 @@ def test_a_backfill_fails_at_once_while_a_dag_that_it_needs_is_paused(
 
 
 @pytest.mark.runbook("run-failed")
-def test_a_run_that_failed_succeeds_with_the_right_parameter(airflow: AirflowApi, followed: FollowedPage) -> None:
+def test_a_run_that_failed_succeeds_with_the_right_parameter(
+    settings: Settings, airflow: AirflowApi, followed: FollowedPage
+) -> None:
     failed = airflow.trigger("data_quality", {"ref": "no-such-branch"})
     assert airflow.wait("data_quality", failed, 120.0) == "failed"
+    (message,) = until("an alert", lambda: alerts(settings, failed), 60.0)
+    assert (message["task"], message["report"]) == ("choose", "")
+    assert "'no-such-branch' not found" in message["error"]
+    assert tries(airflow, "data_quality", failed, "choose") == 1, "not retried"
 
     assert "failed" in followed.check()
     followed.repair()

@@ -114,9 +114,9 @@ def without_last_row(parquet: bytes) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def test_an_audit_that_fails(observed: Observed, tmp_path: Path) -> None:
+def test_an_audit_that_fails(observed: Observed) -> None:
     with AirflowApi(observed.settings) as airflow:
-        file = write_archive(tmp_path / "day.csv", trades(90_000, NOON, ["70"] * 120))
+        file = write_archive(observed.settings.home / "archives" / "day.csv", trades(90_000, NOON, ["70"] * 120))
         conf = {"market": "spot", "symbol": "LTCUSDT", **THE_DAY, "file": str(file)}
         assert airflow.wait("backfill", airflow.trigger("backfill", conf), 900.0) == "success"
         ingest = repository(observed.settings).branch(INGEST)

@@ -39,7 +39,8 @@ from tickhouse.checks.audit.run import AuditReport
 from tickhouse.checks.reconcile.json_records import Source
 from tickhouse.checks.reconcile.model import CheckedTrade
 from tickhouse.checks.reconcile.replayed_files import items
-from tickhouse.dag_tasks.nightly_batch import MAX_NOTE_LENGTH, note_of
+from tickhouse.dag_tasks.nightly_batch import note_of
+from tickhouse.dag_tasks.notes import MAX_NOTE_LENGTH
 from tickhouse.lake.audit_verdict import OK, verdict_metadata, warnings_in
 
 # The first words of the laws.

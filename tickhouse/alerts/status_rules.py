@@ -87,26 +87,46 @@ class Announced(NamedTuple):
 def announced(message: Mapping[str, Any]) -> Announced | None:
     """Return what an announcement of Airflow or of `alerts test` says; None for another kind.
 
-    The last task of a DAG announces `run_failed`, with the audit's report if the audit failed; the
-    nightly batch announces `audit_passed`, `audit_warned` and `nights_missed`.
+    The last task of a DAG announces `run_failed`, with the failed task and its error; of a failed
+    audit also the laws and the report. The triggerer announces `run_late`; DAGs with an audit
+    announce `audit_passed`, the nightly batch `audit_warned` and `nights_missed`.
     """
     kind, run_id = message["kind"], str(message.get("run_id", ""))
     if kind in _OTHERS:
         return _OTHERS[kind](message)
-    if kind not in ("run_failed", AUDIT_PASSED, "audit_warned") or not run_id:
+    if kind not in ("run_failed", "run_late", AUDIT_PASSED, "audit_warned") or not run_id:
         return None
     dag, report = str(message.get("dag", "")), str(message.get("report", ""))
     values = {"dag": dag, "run_id": run_id, "run": str(message.get("run", "")), "report": report}
-    values |= {name: str(message[name]) for name in ("from", "to") if name in message}
+    values |= {name: str(message[name]) for name in ("from", "to", "task", "error", "minutes") if name in message}
+    subject = f"dag:{dag}"
     if kind == AUDIT_PASSED:
-        return Announced(AUDIT_PASSED, f"dag:{dag}", f"{run_id}/passed", f"the audit passed in run {run_id}", values)
+        return Announced(AUDIT_PASSED, subject, f"{run_id}/passed", f"the audit passed in run {run_id}", values)
     if kind == "audit_warned":
         warnings = ", ".join(map(str, message.get("warnings", ())))
         text = f"the audit passed with warnings: {warnings}"
-        return Announced("audit_failed", f"dag:{dag}", f"{run_id}/warned", text, values | {"warnings": warnings})
-    if report:
-        return Announced("audit_failed", f"dag:{dag}", run_id, f"the audit failed in run {run_id}", values)
-    return Announced("run_failed", f"dag:{dag}", run_id, f"run {run_id} failed", values)
+        return Announced("audit_failed", subject, f"{run_id}/warned", text, values | {"warnings": warnings})
+    return _unfinished(subject, run_id, message, values)
+
+
+def _unfinished(subject: str, run_id: str, message: Mapping[str, Any], values: dict[str, str]) -> Announced:
+    """Return what the message about a failed or late run says."""
+    if message["kind"] == "run_late":
+        text = f"run {run_id} has not ended within {values.get('minutes', '?')} minutes; it goes on"
+        return Announced("run_failed", subject, f"{run_id}/late", text, values)
+    if not values["report"]:
+        return Announced("run_failed", subject, run_id, f"run {run_id} failed{_where(values)}", values)
+    laws = [str(law).rstrip(".") for law in message.get("laws", ())]
+    broken = f" broke {len(laws)} laws: {'; '.join(laws)}" if laws else " failed"
+    text = f"the audit in run {run_id}{broken}. Report: {values['report']}"
+    return Announced("audit_failed", subject, run_id, text, values | {"laws": "; ".join(laws)})
+
+
+def _where(values: Mapping[str, str]) -> str:
+    """Return in which task a run failed, and why; empty when the message does not say it."""
+    if not values.get("task"):
+        return ""
+    return f" in task {values['task']}: {values.get('error', '')}".rstrip(". ")
 
 
 def own_labels(labels: Mapping[str, str]) -> dict[str, str]:

@@ -106,13 +106,14 @@ def migrate(json: JsonOption = False) -> None:
 @lake.command()
 def rollback(
     to: Annotated[str, typer.Argument(help="Commit or tag in the history of main.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the metadata of the new commit.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Restore an earlier state of main by a new commit; DAG lake_rollback also restores tables."""
     from common.settings import load_settings
     from tickhouse.lake.rollback import rollback
 
-    made = rollback(load_settings(), to)
+    made = rollback(load_settings(), to, reason=reason)
     _show([{"branch": "main", "commit": made}], json, ("branch", "commit"))
 
 

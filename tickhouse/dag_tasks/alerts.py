@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException
 from confluent_kafka import KafkaException, Producer
 
 from common.days import Days
 from common.errors import StoreUnavailable
 from common.settings import Settings
 from common.topics import ALERTS
+from tickhouse.dag_tasks.links import run_url
 
 FLUSH_S = 30.0
 
@@ -42,22 +42,33 @@ def send(settings: Settings, key: str, message: dict[str, Any]) -> None:
         raise StoreUnavailable(f"Kafka did not accept the message: {failures or 'no answer'}.")
 
 
-def announce_failure(settings: Settings, dag_id: str, run_id: str, report: str = "", days: Days | None = None) -> None:
-    """Report a failed run of a DAG, with links to the run and to the audit's report.
+def announce_failure(
+    settings: Settings, dag_id: str, run_id: str, task_id: str = "", failure: Mapping[str, Any] | None = None
+) -> None:
+    """Report a failed run of a DAG, with the failed task, its error, and a link to the run.
 
     Args:
         settings: Addresses.
         dag_id: The DAG.
         run_id: Its run.
-        report: Link to the report, if the run failed because of an audit.
-        days: The audited days.
+        task_id: The task that failed.
+        failure: What `failures.failure_of` kept: `error`; of an audit also `laws`, `report` and the
+            days, `from` and `to`.
 
     Raises:
         StoreUnavailable: Kafka did not accept the message.
     """
-    run = f"{settings.airflow_url}/dags/{dag_id}/runs/{run_id}"
-    body = {"kind": "run_failed", "dag": dag_id, "run_id": run_id, "run": run, "report": report}
-    send(settings, dag_id, body | _range_of(days))
+    body = _about_run(settings, "run_failed", dag_id, run_id, "")
+    send(settings, dag_id, body | {"task": task_id} | dict(failure or {}))
+
+
+def announce_late(settings: Settings, dag_id: str, run_id: str, minutes: int) -> None:
+    """Report a run that has not ended within its deadline; it goes on.
+
+    Raises:
+        StoreUnavailable: Kafka did not accept the message.
+    """
+    send(settings, dag_id, _about_run(settings, "run_late", dag_id, run_id, "") | {"minutes": minutes})
 
 
 def announce_passed(settings: Settings, dag_id: str, run_id: str, report: str, days: Days) -> None:
@@ -66,13 +77,8 @@ def announce_passed(settings: Settings, dag_id: str, run_id: str, report: str, d
     Raises:
         StoreUnavailable: Kafka did not accept the message.
     """
-    run = f"{settings.airflow_url}/dags/{dag_id}/runs/{run_id}"
-    body = {"kind": "audit_passed", "dag": dag_id, "run_id": run_id, "run": run, "report": report}
-    send(settings, dag_id, body | _range_of(days))
-
-
-def _range_of(days: Days | None) -> dict[str, Any]:
-    return {} if days is None else {"from": str(days.first), "to": str(days.last)}
+    body = _about_run(settings, "audit_passed", dag_id, run_id, report)
+    send(settings, dag_id, body | {"from": str(days.first), "to": str(days.last)})
 
 
 def announce_warnings(settings: Settings, dag_id: str, run_id: str, report: str, warnings: Sequence[str]) -> None:
@@ -81,19 +87,10 @@ def announce_warnings(settings: Settings, dag_id: str, run_id: str, report: str,
     Raises:
         StoreUnavailable: Kafka did not accept the message.
     """
-    run = f"{settings.airflow_url}/dags/{dag_id}/runs/{run_id}"
-    body = {"kind": "audit_warned", "dag": dag_id, "run_id": run_id, "run": run, "report": report}
+    body = _about_run(settings, "audit_warned", dag_id, run_id, report)
     send(settings, dag_id, body | {"warnings": list(warnings)})
 
 
-def announce_and_fail(settings: Settings, dag_id: str, run_id: str, report: str = "", days: Days | None = None) -> None:
-    """Report a failed run, then fail.
-
-    The caller is the last task of its DAG, and Airflow takes the state of a run from the last task.
-
-    Raises:
-        AirflowFailException: Always, once the message is sent.
-        StoreUnavailable: Kafka did not accept the message.
-    """
-    announce_failure(settings, dag_id, run_id, report, days)
-    raise AirflowFailException(f"Run {run_id} of {dag_id} failed; the message is on {ALERTS}. {report}".rstrip())
+def _about_run(settings: Settings, kind: str, dag_id: str, run_id: str, report: str) -> dict[str, Any]:
+    run = run_url(settings, dag_id, run_id)
+    return {"kind": kind, "dag": dag_id, "run_id": run_id, "run": run, "report": report}

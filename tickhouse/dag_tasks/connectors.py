@@ -7,6 +7,7 @@ from common.errors import ConfigurationError
 from common.settings import load_settings
 from tickhouse.connectors.plan import apply
 from tickhouse.connectors.watch import of_enabled_stores, require_fresh, restart_failed
+from tickhouse.dag_tasks.run_report import RunReport
 
 
 def deploy() -> dict[str, str]:
@@ -26,7 +27,9 @@ def deploy() -> dict[str, str]:
         )
     with Worker.of(settings) as worker:
         applied = apply(worker, settings, connectors)
-    return {change.name: change.action for change in applied}
+    actions: dict[str, str] = {change.name: change.action for change in applied}
+    RunReport.current(settings).say(f"Connectors: {', '.join(f'{name} {action}' for name, action in actions.items())}.")
+    return actions
 
 
 def watch() -> dict[str, object]:
@@ -40,4 +43,6 @@ def watch() -> dict[str, object]:
     with Worker.of(settings) as worker:
         restarted = restart_failed(worker, connectors)
     newest = require_fresh(settings, connectors)
+    again = f"; restarted {', '.join(restarted)}" if restarted else ""
+    RunReport.current(settings).note(f"{len(connectors)} connectors run, and their stores keep up{again}.")
     return {"restarted": restarted, "newest": [state.document() for state in newest]}

@@ -14,35 +14,57 @@ from common.settings import Settings, load_settings
 from tickhouse.checks.audit.postgres_tables import postgres_laws
 from tickhouse.checks.audit.run import AuditReport, audit_lake, write_report
 from tickhouse.dag_tasks import alerts
-from tickhouse.dag_tasks.run_context import days_in
+from tickhouse.dag_tasks.links import AllReportsLink, AuditReportLink, LakeCommitLink, commit_url
+from tickhouse.dag_tasks.params import bounded
+from tickhouse.dag_tasks.run_context import days_in, parse_day, today_of
+from tickhouse.dag_tasks.run_report import RunReport, short
 from tickhouse.lake.branches import head
 
 
-def choose(params: Mapping[str, Any]) -> dict[str, str]:
+def choose(params: Mapping[str, Any], dag_run: Any) -> dict[str, str]:
     """Return the commit and the days to audit.
 
     Raises:
         AirflowSkipException: The ref has no candles yet.
+        ConfigurationError: The days are out of bounds, or there is no such ref.
     """
-    chosen = choose_days(load_settings(), params["ref"], params["from"], params["to"])
+    settings = load_settings()
+    report = RunReport.current(settings)
+    chosen = choose_days(settings, params["ref"], params["from"], params["to"])
     if chosen is None:
-        raise AirflowSkipException(f"{params['ref']} has no candles yet.")
+        text = f"{params['ref']} has no candles yet, so there is nothing to audit."
+        report.note(text)
+        raise AirflowSkipException(text)
+    days = bounded(parse_day(chosen["first"]), parse_day(chosen["last"]), today_of(dag_run))
+    report.link(LakeCommitLink.name, commit_url(settings, chosen["commit"]))
+    report.say(f"This run audits {days} of {params['ref']} at commit {short(chosen['commit'])}.")
     return chosen
 
 
 def lake(chosen: Mapping[str, str]) -> dict[str, Any]:
     """Audit the days in the lake; return the report."""
-    return audit_days(load_settings(), chosen["commit"], days_in(chosen)).document()
+    settings = load_settings()
+    return audit_days(settings, chosen["commit"], days_in(chosen), RunReport.current(settings)).document()
 
 
 def tables(chosen: Mapping[str, str]) -> dict[str, Any]:
     """Audit PostgreSQL's daily tables; return the report."""
-    return audit_tables(load_settings(), chosen["commit"]).document()
+    settings = load_settings()
+    return audit_tables(settings, chosen["commit"], RunReport.current(settings)).document()
 
 
-def announce(run_id: str) -> None:
-    """Report the failed run on `crypto.alerts`, and fail."""
-    alerts.announce_and_fail(load_settings(), "data_quality", run_id)
+def conclude(chosen: Mapping[str, str], audits: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say in the run's note that both audits passed, and end the alert about an earlier audit.
+
+    Raises:
+        StoreUnavailable: Kafka did not accept the message.
+    """
+    settings, days = load_settings(), days_in(chosen)
+    report = RunReport.current(settings)
+    links = "\n".join(f"- {name}: {audited['url']}" for name, audited in audits.items())
+    warnings = sum(len(audited["warnings"]) for audited in audits.values())
+    alerts.announce_passed(settings, report.run.dag_id, report.run.run_id, audits["lake"]["url"], days)
+    report.note(f"The audit of {days} at commit {short(chosen['commit'])} passed; warnings: {warnings}.\n{links}")
 
 
 def choose_days(settings: Settings, ref: str, first: str | None, last: str | None) -> dict[str, str] | None:
@@ -62,33 +84,40 @@ def choose_days(settings: Settings, ref: str, first: str | None, last: str | Non
     return {"commit": commit_id, "first": first or last or str(newest), "last": last or first or str(newest)}
 
 
-def audit_days(settings: Settings, commit_id: str, days: Days) -> AuditReport:
+def audit_days(settings: Settings, commit_id: str, days: Days, report: RunReport) -> AuditReport:
     """Audit days of a commit; return the report.
 
     Raises:
         AuditFailed: A law does not hold.
         StoreUnavailable: The lake does not answer.
     """
-    return _require_passed(audit_lake(settings, commit_id, days))
+    return _require_passed(settings, audit_lake(settings, commit_id, days), report, days)
 
 
-def audit_tables(settings: Settings, commit_id: str) -> AuditReport:
+def audit_tables(settings: Settings, commit_id: str, report: RunReport) -> AuditReport:
     """Audit PostgreSQL's daily tables against a commit; return the report.
 
     Raises:
         AuditFailed: They differ.
         StoreUnavailable: The lake or PostgreSQL does not answer.
     """
-    return _require_passed(
-        write_report(settings, commit_id, "postgres", "all days", postgres_laws(settings, commit_id))
-    )
+    laws = postgres_laws(settings, commit_id)
+    return _require_passed(settings, write_report(settings, commit_id, "postgres", "all days", laws), report)
 
 
-def _require_passed(report: AuditReport) -> AuditReport:
-    if report.ok:
-        return report
+def _require_passed(
+    settings: Settings, audited: AuditReport, report: RunReport, days: Days | None = None
+) -> AuditReport:
+    report.link(AuditReportLink.name, audited.url)
+    report.link(AllReportsLink.name, settings.data_docs_url)
+    report.say(f"The audit of {audited.what}, {audited.days}, {audited.summary()}: {audited.url}")
+    if audited.ok:
+        return audited
     raise AuditFailed(
-        f"{report.what} breaks {len(report.broken)} laws at {report.commit_id[:16]}: {'; '.join(report.broken)}",
-        safe=f"Nothing was changed. Report: {report.url}",
+        f"{audited.what} breaks {len(audited.broken)} laws at {short(audited.commit_id)}: {'; '.join(audited.broken)}",
+        broken=audited.broken,
+        report=audited.url,
+        days=(str(days.first), str(days.last)) if days else (),
+        safe=f"Nothing was changed. Report: {audited.url}",
         next_command="tickhouse lake log main",
     )

@@ -21,6 +21,9 @@ from common.errors import ReconcileFailed
 from common.market_kind import banner
 from common.settings import REPO, Settings, load_settings
 from stack.data_docs import report_site
+from tickhouse.dag_tasks.assets import MONTHLY_REPORT
+from tickhouse.dag_tasks.links import LakeCommitLink, MonthlyPageLink, commit_url
+from tickhouse.dag_tasks.run_report import RunReport, short
 from tickhouse.lake.branches import head
 
 NOTEBOOKS = REPO / "notebooks"
@@ -49,9 +52,21 @@ def execute(params: Mapping[str, Any], dag_run: Any, notebook: str = "monthly") 
         ReconcileFailed: The notebook failed.
     """
     settings, month = load_settings(), month_of(params, dag_run.run_after)
+    told = RunReport.current(settings)
     if not has_month(settings, params["ref"], month):
-        raise AirflowSkipException(f"{params['ref']} has no month {month}.")
-    return asdict(report(settings, params["ref"], month, notebook))
+        text = f"{params['ref']} has no published day of month {month}, so there is nothing to report."
+        told.note(text)
+        raise AirflowSkipException(text)
+    told.say(f"Executing notebooks/{notebook}.ipynb for {month} of {params['ref']}.")
+    made = report(settings, params["ref"], month, notebook)
+    told.link(MonthlyPageLink.name, made.url)
+    told.link(LakeCommitLink.name, commit_url(settings, made.commit_id))
+    told.changed(MONTHLY_REPORT, made.commit_id, month=month, notebook=notebook, result_hash=made.result_hash)
+    told.note(
+        f"Reported {month} at commit {short(made.commit_id)} with notebook {notebook}, "
+        f"result hash {made.result_hash[:12]}: {made.url}"
+    )
+    return asdict(made)
 
 
 def month_of(params: Mapping[str, Any], run_after: datetime) -> str:

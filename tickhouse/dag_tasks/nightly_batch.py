@@ -12,55 +12,81 @@ from typing import Any
 import structlog
 from airflow.sdk.exceptions import AirflowSkipException
 
-from common.clients.airflow import AirflowApi
+from common.clients.lakefs import MAIN as MAIN_BRANCH
 from common.days import Days
-from common.errors import StoreUnavailable
+from common.errors import StoreUnavailable, UnknownName
 from common.settings import Settings, load_settings
 from common.topics import ALERTS
 from tickhouse.checks.audit.run import AuditReport
 from tickhouse.dag_tasks import alerts, daily_tables
+from tickhouse.dag_tasks.assets import DAILY_TABLES, MAIN
+from tickhouse.dag_tasks.links import AllReportsLink, AuditReportLink, LakeCommitLink, commit_url
 from tickhouse.dag_tasks.nightly import publication
 from tickhouse.dag_tasks.nightly.missed_nights import build_missed
-from tickhouse.dag_tasks.run_context import asked_day, days_in, days_of
+from tickhouse.dag_tasks.notes import MAX_NOTE_LENGTH
+from tickhouse.dag_tasks.run_context import RunDays, days_in, days_of_run
+from tickhouse.dag_tasks.run_report import RunReport, short
+from tickhouse.lake.branches import head
 
 # Warnings that the note of a run lists.
 NOTED_WARNINGS = 3
-# Airflow accepts notes of at most this many characters.
-MAX_NOTE_LENGTH = 1000
 log = structlog.get_logger("nightly")
 
 
 def prepare(params: Mapping[str, Any], dag_run: Any) -> dict[str, str]:
-    """Create the branch; return its name and the days.
+    """Create the branch; return its name, the days, and the head of `main` before the run.
 
     Raises:
-        AirflowSkipException: The lake has no trade of these days.
+        AirflowSkipException: The lake has no trade of the night.
+        ConfigurationError: The parameters are wrong.
+        UnknownName: The lake has no trade of the days that a person chose.
     """
-    days = _days(params, dag_run)
-    branch = publication.prepare(load_settings(), days)
+    settings, chosen = load_settings(), days_of_run(params, dag_run)
+    report = RunReport.current(settings)
+    report.say(f"This run builds {chosen.days} ({chosen.why}).")
+    main_before = head(settings, MAIN_BRANCH)
+    branch = publication.prepare(settings, chosen.days)
     if branch is None:
-        raise AirflowSkipException(f"The lake has no trade of {days}.")
-    return {"branch": branch, "first": str(days.first), "last": str(days.last)}
+        raise _no_trades(chosen, report)
+    report.say(f"Branch {branch} has all of ingest and of main (main is at {short(main_before)}).")
+    days = chosen.days
+    return {"branch": branch, "first": str(days.first), "last": str(days.last), "main_before": main_before}
 
 
-def _days(params: Mapping[str, Any], dag_run: Any) -> Days:
-    return days_of(params, dag_run.run_after, asked_day(dag_run))
+def _no_trades(chosen: RunDays, report: RunReport) -> Exception:
+    """Return the error of a run without trades: a failure if a person chose the days."""
+    text = f"The lake has no trade of {chosen.days}, so nothing was built."
+    if chosen.is_chosen:
+        return UnknownName(
+            text, safe="main has not moved.", next_command="bring the trades with DAG backfill or tickhouse replay"
+        )
+    report.note(text)
+    return AirflowSkipException(text)
 
 
 def missed(params: Mapping[str, Any], dag_run: Any) -> list[str]:
     """Start a run for each missed night; return the ids of the runs.
 
     Raises:
-        AirflowSkipException: A person chose the days of this run.
+        AirflowSkipException: The days of this run were chosen.
     """
-    if any(params.values()) or asked_day(dag_run):
-        raise AirflowSkipException("A person chose the days of this run, so it does not search for missed nights.")
-    return build_missed(load_settings(), _days(params, dag_run).last)
+    chosen = days_of_run(params, dag_run)
+    if chosen.is_chosen or dag_run.run_type == "backfill":
+        raise AirflowSkipException("The days of this run were chosen, so it does not search for missed nights.")
+    settings = load_settings()
+    runs = build_missed(settings, chosen.days.last)
+    RunReport.current(settings).say(f"Started {len(runs)} runs for nights that were missed: {', '.join(runs) or '-'}.")
+    return runs
 
 
 def settle(prepared: Mapping[str, str]) -> str:
     """Commit the branch; return the commit id."""
-    return publication.commit_build(load_settings(), prepared["branch"], days_in(prepared))
+    settings = load_settings()
+    commit_id = publication.commit_build(settings, prepared["branch"], days_in(prepared))
+    report = RunReport.current(settings)
+    report.say(f"Committed silver and gold of {days_in(prepared)} on {prepared['branch']} as {short(commit_id)}.")
+    report.link(LakeCommitLink.name, commit_url(settings, commit_id))
+    return commit_id
 
 
 def audit(prepared: Mapping[str, str], dag_run: Any) -> dict[str, Any]:
@@ -68,15 +94,17 @@ def audit(prepared: Mapping[str, str], dag_run: Any) -> dict[str, Any]:
 
     Raises:
         AuditFailed: A law does not hold.
-        StoreUnavailable: The lake or Airflow's API does not answer.
+        StoreUnavailable: The lake does not answer.
     """
-    settings = load_settings()
-    report = publication.audit(settings, prepared["branch"], days_in(prepared))
-    with AirflowApi(settings) as airflow:
-        airflow.note(dag_run.dag_id, dag_run.run_id, note_of(report))
-    document = publication.require_passed(report, prepared["branch"]).document()
+    settings, days = load_settings(), days_in(prepared)
+    result = publication.audit(settings, prepared["branch"], days)
+    report = RunReport.current(settings)
+    report.link(AuditReportLink.name, result.url)
+    report.link(AllReportsLink.name, settings.data_docs_url)
+    report.note(note_of(result))
+    document = publication.require_passed(result, prepared["branch"], days).document()
     # A failed audit needs no message here: task `announce` sends one with the report.
-    _report_passed(settings, dag_run, report, days_in(prepared))
+    _report_passed(settings, dag_run, result, days)
     return document
 
 
@@ -91,7 +119,7 @@ def _report_passed(settings: Settings, dag_run: Any, report: AuditReport, days: 
 
 
 def note_of(report: AuditReport) -> str:
-    """Return the note of a run: the verdict, the link to the report, and the first warnings."""
+    """Return the note about an audit: the verdict, the link to the report, the first warnings."""
     lines = [f"Audit {report.summary()}: {report.url}"]
     lines += [f"- {warning}" for warning in report.warnings[:NOTED_WARNINGS]]
     unlisted = len(report.warnings) - NOTED_WARNINGS
@@ -101,16 +129,47 @@ def note_of(report: AuditReport) -> str:
 
 
 def publish(prepared: Mapping[str, str]) -> dict[str, Any]:
-    """Merge the branch into `main` and tag the merge; return commit id and tags."""
-    return asdict(publication.publish(load_settings(), prepared["branch"], days_in(prepared)))
+    """Merge the branch into `main` and tag the merge; return commit id, tags, and if `main` moved.
+
+    Whether it moved is seen from its head before the run, so that a task which is retried after the
+    merge still makes the event.
+    """
+    settings, days = load_settings(), days_in(prepared)
+    published = publication.publish(settings, prepared["branch"], days)
+    is_moved = head(settings, MAIN_BRANCH) != prepared["main_before"]
+    report = RunReport.current(settings)
+    report.link(LakeCommitLink.name, commit_url(settings, published.commit_id))
+    if is_moved:
+        report.say(f"Merged {prepared['branch']} into main as {short(published.commit_id)}.")
+        report.changed(MAIN, published.commit_id, days)
+    else:
+        report.say(f"main has {days} already, unchanged, in commit {short(published.commit_id)}.")
+    return asdict(published) | {"is_moved": is_moved}
 
 
-def load(published: Mapping[str, Any]) -> dict[str, int]:
-    """Make PostgreSQL's daily tables equal to the merge.
+def load(published: Mapping[str, Any], audited: Mapping[str, Any]) -> dict[str, int]:
+    """Make PostgreSQL's daily tables equal to the merge, and say in the run's note what was done.
 
     Return the number of changed rows per table.
     """
-    return daily_tables.load(load_settings(), published["commit_id"])
+    settings, commit_id = load_settings(), published["commit_id"]
+    changed = daily_tables.load(settings, commit_id)
+    report = RunReport.current(settings)
+    report.link(LakeCommitLink.name, commit_url(settings, commit_id))
+    if any(changed.values()):
+        report.changed(DAILY_TABLES, commit_id, rows=sum(changed.values()))
+    report.note(published_note(published, audited, sum(changed.values())))
+    return changed
+
+
+def published_note(published: Mapping[str, Any], audited: Mapping[str, Any], rows: int) -> str:
+    """Return the note of a run that published: one sentence with the commit, then the audit."""
+    done = "Published" if published["is_moved"] else "Found nothing to change in"
+    tags = ", ".join(published["tags"])
+    first = f"{done} {audited['days']} at commit {short(published['commit_id'])} ({tags})"
+    of_report = {name: audited[name] for name in ("commit_id", "what", "days", "ok", "url")}
+    report = AuditReport(**of_report, broken=(), warnings=tuple(audited["warnings"]))
+    return f"{first}; {rows} rows of the daily tables changed.\n{note_of(report)}"[:MAX_NOTE_LENGTH]
 
 
 def export(published: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,17 +183,6 @@ def export(published: Mapping[str, Any]) -> dict[str, Any]:
         raise AirflowSkipException(f"LAKE_STORE is {settings.lake_store}, not hdfs.")
     from tickhouse.lake.hdfs_export import export as copy
 
-    return asdict(copy(settings, published["commit_id"]))
-
-
-def announce(params: Mapping[str, Any], dag_run: Any) -> None:
-    """Report the failed run on `crypto.alerts`, with the report of a failed audit, and fail.
-
-    Raises:
-        AirflowFailException: Always, once the message is sent.
-        StoreUnavailable: The lake does not answer, or Kafka did not accept the message.
-    """
-    settings = load_settings()
-    days = _days(params, dag_run)
-    report = publication.failed_report(settings, days)
-    alerts.announce_and_fail(settings, dag_run.dag_id, dag_run.run_id, report, days)
+    exported = copy(settings, published["commit_id"])
+    log.info(f"Copied {exported.files} files of {short(published['commit_id'])} to {exported.path} in HDFS.")
+    return asdict(exported)

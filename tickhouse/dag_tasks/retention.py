@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from common.settings import load_settings
-from tickhouse.dag_tasks import alerts
+from tickhouse.dag_tasks.run_report import RunReport
 from tickhouse.retention import run
 from tickhouse.retention.policies import policies
 from tickhouse.status.disk_history import record
@@ -28,9 +28,10 @@ def apply() -> dict[str, Any]:
     record(settings.home)  # for the forecast of `tickhouse status`, also when nobody looks at it
     done = run.apply(settings, policies(settings), datetime.now(UTC), log.info)
     run.require_all_done(done)
+    freed = sum(store.frees for store in done) / 1e6
+    stores = ", ".join(f"{store.store} {store.done}" for store in done if store.done) or "none"
+    RunReport.current(settings).note(
+        f"Retention did {sum(store.done for store in done)} steps in {len(done)} stores ({stores}) "
+        f"and freed {freed:,.1f} MB."
+    )
     return {store.store: {"bytes": store.bytes, "done": store.done, "frees_bytes": store.frees} for store in done}
-
-
-def announce(run_id: str) -> None:
-    """Report the failed run on `crypto.alerts`, and fail."""
-    alerts.announce_and_fail(load_settings(), "retention", run_id)

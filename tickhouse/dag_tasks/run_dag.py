@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -26,12 +27,15 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from common.clients.airflow import FINAL, AirflowApi
 from common.errors import TransientError
 from common.settings import load_settings
+from tickhouse.dag_tasks.links import STARTED_RUN, run_url
+from tickhouse.dag_tasks.run_report import RunReport
 from tickhouse.dag_tasks.task import no_retry_on_terminal_error
 
 EVERY_S = 3.0
 # When the triggerer has died, the scheduler ends the task this much later than the trigger would
 # have.
 GRACE = timedelta(minutes=5)
+log = structlog.get_logger("tickhouse.dag_tasks")
 PAUSED, LATE = "paused", "late"
 
 
@@ -45,6 +49,7 @@ class RunDagOperator(BaseOperator):
     """
 
     template_fields = ("conf",)
+    operator_extra_links = (STARTED_RUN,)
 
     def __init__(self, *, dag_to_run: str, limit: timedelta, conf: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -59,10 +64,15 @@ class RunDagOperator(BaseOperator):
             StoreUnavailable: Airflow's API does not answer.
         """
         own_run = context["dag_run"]
-        with AirflowApi(load_settings()) as airflow:
+        settings = load_settings()
+        with AirflowApi(settings) as airflow:
             airflow.require_unpaused(self.dag_to_run)
             # Airflow reserves ids that begin with `manual__`, `scheduled__` or `backfill__`.
             run_id = start_once(airflow, self.dag_to_run, f"asked__{own_run.dag_id}__{own_run.run_id}", self.conf)
+        url = run_url(settings, self.dag_to_run, run_id)
+        # Airflow stores links when the task ends; this one is wanted while the task waits.
+        context["ti"].xcom_push(key=STARTED_RUN.xcom_key, value=url)
+        log.info(f"Waiting for run {run_id} of {self.dag_to_run}: {url}")
         ends_at = time.time() + self.limit.total_seconds()
         self.defer(trigger=RunEnds(self.dag_to_run, run_id, ends_at), method_name="ended", timeout=self.limit + GRACE)
 
@@ -74,6 +84,7 @@ class RunDagOperator(BaseOperator):
                 retries of their own.
         """
         run_id, state = event["run_id"], event["state"]
+        RunReport(load_settings(), context).link(STARTED_RUN.name, run_url(load_settings(), self.dag_to_run, run_id))
         if state == "success":
             return run_id
         reasons = {

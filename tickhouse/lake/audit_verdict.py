@@ -31,6 +31,8 @@ WARNINGS = "audit.warnings"
 PREFIX = "audit."
 # `real` or `simulated`: kept with the verdict in the commit of `main` that a tag names.
 MARKET = "audit.market"
+# Metadata of a verdict that its merge into `main` carries as well.
+CARRIED = (PREFIX, "rollback.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,14 @@ def commit(settings: Settings, branch: str, message: str, metadata: Mapping[str,
 
 
 def record_audit(
-    settings: Settings, branch: str, *, of: str, ok: bool, report: str, warnings: Sequence[str] = ()
+    settings: Settings,
+    branch: str,
+    *,
+    of: str,
+    ok: bool,
+    report: str,
+    warnings: Sequence[str] = (),
+    more: Mapping[str, str] | None = None,
 ) -> str:
     """Record the verdict on a branch's newest commit; return the commit that contains the verdict.
 
@@ -143,13 +150,14 @@ def record_audit(
         ok: Whether it passed.
         report: URL of the report.
         warnings: Checks that failed but do not block the publication.
+        more: Further metadata; keys that begin with `audit_verdict.CARRIED` reach `main`.
 
     Raises:
         AuditMissing: Something else was written to the branch since `of`.
         StoreUnavailable: lakeFS does not answer.
     """
     verdict = audit_verdict.verdict_metadata(ok=ok, report=report, of=of, warnings=warnings)
-    verdict |= {audit_verdict.MARKET: kind_of(settings.home) or "unknown"}
+    verdict |= {audit_verdict.MARKET: kind_of(settings.home) or "unknown", **(more or {})}
     with lake_errors(settings):
         target = repository(settings).branch(branch)
         newest = target.get_commit()  # type: ignore[no-untyped-call]
@@ -213,7 +221,7 @@ def _merge(lake: Repository, source: str, newest: Commit, into: str) -> str:
     reason = audit_verdict.refusal_reason(candidate)
     if reason:
         raise _refused(source, into, reason, is_overtaken=not candidate.has_destination)
-    metadata = {key: value for key, value in candidate.metadata.items() if key.startswith(audit_verdict.PREFIX)}
+    metadata = {key: value for key, value in candidate.metadata.items() if key.startswith(audit_verdict.CARRIED)}
     try:
         return lake.ref(newest.id).merge_into(into, message=f"Publish {source}", metadata=metadata)
     except ConflictException as error:

@@ -7,24 +7,102 @@ every other branch. So a rollback can be rolled back, and a killed one continues
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from itertools import takewhile
 
 from lakefs import Branch, Repository
 from lakefs.exceptions import NotFoundException
 from lakefs.models import Commit
 
+from common.clients.lake_files import RefFiles
 from common.clients.lakefs import MAIN, lake_errors, repository
 from common.clients.lakefs_protection import ACTION
+from common.days import day_of
 from common.errors import ConfigurationError
 from common.settings import Settings
 from tickhouse.lake import audit_verdict
 from tickhouse.lake.branches import merge_audited, record_audit
 
+# Metadata of the commit that a rollback makes.
+REASON, TARGET, UNDONE = "rollback.reason", "rollback.to", "rollback.undone"
+_TRADES = "silver/trades/"
+_READERS = 8
 
-def rollback(settings: Settings, to: str) -> str:
+
+@dataclass(frozen=True, slots=True)
+class UndonePublication:
+    """A publication that a rollback undoes."""
+
+    commit_id: str
+    committed_at: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackPreview:
+    """What a rollback would change.
+
+    Attributes:
+        main: The head of `main`.
+        target: The commit whose state would be restored.
+        undone: Publications that would be undone, newest first; none when `main` is equal already.
+        days: Days whose trades would change, ascending.
+        rows_removed: Trades in the files of silver that would go.
+        rows_restored: Trades in the files of silver that would come back.
+    """
+
+    main: str
+    target: str
+    undone: tuple[UndonePublication, ...]
+    days: tuple[date, ...]
+    rows_removed: int
+    rows_restored: int
+
+
+def preview(settings: Settings, to: str) -> RollbackPreview:
+    """Return what `rollback` would change; changes nothing.
+
+    Raises:
+        ConfigurationError: `to` is not in the history of `main`, or older than its protection.
+        StoreUnavailable: The lake does not answer.
+    """
+    with lake_errors(settings):
+        lake = repository(settings)
+        target, before = lake.ref(to).get_commit(), lake.branch(MAIN).get_commit()  # type: ignore[no-untyped-call]
+        if not audit_verdict.is_different(lake, before.id, target.id):
+            return RollbackPreview(str(before.id), str(target.id), (), (), 0, 0)
+        _check_target(lake, to, target)
+        undone = tuple(
+            UndonePublication(str(one.id), datetime.fromtimestamp(one.creation_date, UTC).isoformat(), one.message)
+            for one in _publications_since(lake, to, target)
+        )
+        changes = [
+            (change.type, change.path) for change in lake.ref(before.id).diff(target.id, prefix=_TRADES, type="two_dot")
+        ]
+    days = sorted({day for _, path in changes if (day := day_of(path)) is not None})
+    removed = _rows(settings, before.id, (path for kind, path in changes if kind != "added"))
+    restored = _rows(settings, target.id, (path for kind, path in changes if kind != "removed"))
+    return RollbackPreview(str(before.id), str(target.id), undone, tuple(days), removed, restored)
+
+
+def _rows(settings: Settings, ref: str, paths: Iterable[str]) -> int:
+    files = RefFiles.connect(settings, ref)
+    with ThreadPoolExecutor(_READERS) as pool:
+        return sum(count or 0 for count in pool.map(files.row_count, paths))
+
+
+def rollback(settings: Settings, to: str, *, reason: str = "") -> str:
     """Make `main` equal to a commit or tag of its history; return the new head.
 
     Idempotent: if `main` is equal already, nothing changes.
+
+    Args:
+        settings: Addresses.
+        to: The commit or tag.
+        reason: Why; it is kept in the metadata of the new commit.
 
     Raises:
         ConfigurationError: `to` is not in the history of `main`, or older than its protection.
@@ -48,7 +126,9 @@ def rollback(settings: Settings, to: str) -> str:
                 safe=f"{MAIN} was not changed.",
                 next_command=f"tickhouse lake diff {name} {to}",
             )
-        record_audit(settings, name, of=reverted, ok=True, report=(target.metadata or {}).get(audit_verdict.REPORT, ""))
+        report = (target.metadata or {}).get(audit_verdict.REPORT, "")
+        more = {TARGET: to, UNDONE: str(len(undone))} | ({REASON: reason} if reason else {})
+        record_audit(settings, name, of=reverted, ok=True, report=report, more=more)
         return merge_audited(settings, name)
 
 

@@ -29,6 +29,10 @@ _OLD: dict[str, str] = {
     "dag_run": """state IN ('success', 'failed') AND coalesce(end_date, start_date, run_after) < %(horizon)s
         AND id NOT IN (SELECT max(id) FROM dag_run GROUP BY dag_id)
         AND id NOT IN (SELECT max(id) FROM dag_run WHERE state = 'success' GROUP BY dag_id)""",
+    # Of deadlines that were missed, and of runs that failed in time. A deadline would go with its
+    # run, but leave its callback; it goes with its callback as well.
+    "callback": """created_at < %(horizon)s AND id NOT IN (SELECT callback_id FROM deadline
+        JOIN dag_run ON dag_run.id = dagrun_id WHERE dag_run.state NOT IN ('success', 'failed'))""",
     "log": "dttm < %(horizon)s",
     "job": "latest_heartbeat < %(horizon)s AND state IS DISTINCT FROM 'running'",
     "asset_event": "timestamp < %(horizon)s",

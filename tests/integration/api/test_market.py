@@ -6,6 +6,7 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -86,6 +87,9 @@ def assert_empty_or_valid(rows: list[dict[str, Any]]) -> None:
 
 def test_commits_page_by_page_and_audits(api: Api, lake_commit: str) -> None:
     rows = api.data("/v1/lake/commits", ref=BRANCH, limit=1)
+    page = httpx.get(f"{api.url}/commits/{rows[0]['commit']}", trust_env=False, timeout=60)
+    assert rows[0]["commit"] in page.text, "a link from Airflow has no key"
+    assert httpx.get(f"{api.url}/commits/{'0' * 64}", trust_env=False, timeout=60).status_code == 404
     AnswerPage[CommitAnswer].model_validate({"data": rows, "next": None})
     assert rows[0]["commit"] == lake_commit
     assert rows[0]["message"] == "candles of the API's tests"

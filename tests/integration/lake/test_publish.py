@@ -241,7 +241,10 @@ def test_rollback_gives_back_the_tree_and_the_next_run_gives_back_the_bronze(set
     assert head(settings, "daily-one-2") == head(settings, MAIN)
     wrong = tree(settings, MAIN)
 
-    back = rollback(settings, "daily-one")
+    back = rollback(settings, "daily-one", reason="a wrong figure")
+    metadata = repository(settings).ref(back).get_commit().metadata
+    kept_of = {name: value for name, value in metadata.items() if name.startswith("rollback.")}
+    assert kept_of == {"rollback.reason": "a wrong figure", "rollback.to": "daily-one", "rollback.undone": "2"}
     assert tree(settings, MAIN) == kept
     assert rollback(settings, first) == back
     assert repository(settings).ref(back).get_commit().metadata["audit.report"].startswith("http://docs/")

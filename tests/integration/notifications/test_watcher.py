@@ -126,7 +126,9 @@ def test_a_jump_in_old_data_is_recorded_and_nobody_is_called(receivers: Receiver
 
 def announce(receivers: Receivers, run_id: str, report: str = "") -> Mapping[str, Any]:
     dag = f"dag_{uuid.uuid4().hex[:8]}"
-    announce_failure(receivers.settings, dag, run_id, report)
+    laws = ["candles: low <= open, close <= high"] if report else []
+    failure = {"error": "the task's error", "report": report, "laws": laws}
+    announce_failure(receivers.settings, dag, run_id, "audit", failure)
     (alert,) = eventually(lambda: of_subject(receivers, f"dag:{dag}"), PATIENCE_S)
     return alert
 
@@ -139,6 +141,8 @@ def test_airflows_messages_go_the_same_way(receivers: Receivers) -> None:
 
     assert [one["kind"] for one in (failed, audited, warned)] == ["run_failed", "audit_failed", "audit_failed"]
     assert "law of volume" in warned["summary"]
+    assert "in task audit: the task's error" in failed["summary"]
+    assert "candles: low <= open, close <= high. Report: http://127.0.0.1/report" in audited["summary"]
     ids = [one["alert_id"] for one in (failed, audited, warned)]
     assert eventually(lambda: len(receivers.by_email(ids)) == len(ids) and receivers.by_email(ids), PATIENCE_S) == (
         dict.fromkeys(ids, 1)

@@ -41,10 +41,15 @@ def add_run(connection: psycopg.Connection[Any], dag_id: str, state: str, moment
     one = {"id": uuid.uuid4(), "task_id": "t", "map_index": -1, "try_number": 1, "max_tries": 0, "pool_slots": 1}
     texts = {"pool": "default_pool", "queue": "default", "hostname": "", "executor_config": b""}
     insert(connection, "task_instance", **run, **one, **texts, dag_version_id=version[0] if version else None)
+    callback = {"id": uuid.uuid4(), "type": "triggerer", "fetch_method": "import_path", "data": "{}"}
+    insert(connection, "callback", **callback, priority_weight=1, created_at=moment)
+    made = dict.fromkeys(("created_at", "last_updated_at", "deadline_time"), moment)
+    number = run_number(connection, run)
+    insert(connection, "deadline", id=uuid.uuid4(), dagrun_id=number, callback_id=callback["id"], missed=True, **made)
     insert(
         connection,
         "xcom",
-        dag_run_id=run_number(connection, run),
+        dag_run_id=number,
         key="return_value",
         timestamp=moment,
         **handed_on(run),

@@ -217,16 +217,18 @@ def test_airflow_keeps_the_last_run_and_the_last_good_run_of_each_dag(settings: 
             insert(connection, "log", dttm=NOW - timedelta(days=days), event=event)
 
     policy = AirflowHistory(settings, 30)
-    assert {step.item: step.rows for step in policy.plan(NOW).steps} == {"dag_run": 2, "log": 1}
+    assert {step.item: step.rows for step in policy.plan(NOW).steps} == {"dag_run": 2, "callback": 4, "log": 1}
     applied(settings, policy)
 
     with airflow_database(settings) as connection:
         runs = connection.execute("SELECT dag_id, run_id FROM dag_run ORDER BY id").fetchall()
         tasks = connection.execute("SELECT count(*) FROM task_instance").fetchone()
         handed_on = connection.execute("SELECT count(*) FROM xcom").fetchone()
+        deadlines = connection.execute("SELECT count(*) FROM deadline JOIN callback ON callback.id = callback_id")
+        left = deadlines.fetchone()
         logs = connection.execute("SELECT event FROM log WHERE event IN ('old', 'new')").fetchall()
     assert runs == [*(("nightly", ids[days]) for days in (40, 29, 1)), *(("silent", ids[days]) for days in (90, 80))]
-    assert (tasks, handed_on, logs) == ((5,), (5,), [("new",)])
+    assert (tasks, handed_on, left, logs) == ((5,), (5,), (3,), [("new",)])
     assert applied(settings, policy).steps == ()
 
 

@@ -129,7 +129,7 @@ def audit(settings: Settings, branch: str, days: Days) -> AuditReport:
     return report
 
 
-def require_passed(report: AuditReport, branch: str) -> AuditReport:
+def require_passed(report: AuditReport, branch: str, days: Days) -> AuditReport:
     """Return the report if the audit passed.
 
     Raises:
@@ -139,23 +139,12 @@ def require_passed(report: AuditReport, branch: str) -> AuditReport:
         return report
     raise AuditFailed(
         f"{branch} breaks {len(report.broken)} laws: {'; '.join(report.broken)}",
+        broken=report.broken,
+        report=report.url,
+        days=(str(days.first), str(days.last)),
         safe=f"main has not moved. The branch stays unchanged. Report: {report.url}",
         next_command=f"tickhouse lake log {branch}",
     )
-
-
-def failed_report(settings: Settings, days: Days) -> str:
-    """Return the link to the report of a failed audit that the branch's head records, else "".
-
-    Raises:
-        StoreUnavailable: The lake does not answer.
-    """
-    name = branch_of(days)
-    if not exists(settings, name):
-        return ""
-    with lake_errors(settings):
-        metadata = dict(repository(settings).ref(name).get_commit().metadata or {})
-    return str(metadata[verdicts.REPORT]) if metadata.get(verdicts.OK) == "false" else ""
 
 
 def passed_audit(settings: Settings, commit_id: str, days: Days) -> AuditReport | None:

@@ -158,6 +158,39 @@ def test_a_failed_run_and_a_failed_audit_are_two_kinds() -> None:
     assert audit.values["report"] == "http://report"
 
 
+def test_a_failed_run_says_in_which_task_and_why() -> None:
+    message = run_failed(task="prepare", error="Expected `date`, was 3. Next: trigger the DAG again")
+
+    (alert,) = judge_of().announcement(message, LIVE)
+
+    text = "nightly_batch: run r1 failed in task prepare: Expected `date`, was 3. Next: trigger the DAG again."
+    assert alert.summary == text
+    assert alert.values["error"].startswith("Expected `date`")
+
+
+def test_a_failed_audit_names_each_broken_law_and_its_report() -> None:
+    laws = ["silver: each event once (2 rows)", "candles: low <= open, close <= high"]
+
+    (alert,) = judge_of().announcement(run_failed(report="http://report") | {"laws": laws}, LIVE)
+
+    assert alert.summary == (
+        "nightly_batch: the audit in run r1 broke 2 laws: silver: each event once (2 rows); "
+        "candles: low <= open, close <= high. Report: http://report."
+    )
+    assert alert.values["laws"].count(";") == 1
+
+
+def test_a_late_run_rings_beside_its_failure() -> None:
+    late = {"kind": "run_late", "dag": "retention", "run_id": "r1", "run": "http://run", "report": "", "minutes": 240}
+
+    (alert,) = judge_of().announcement(late, LIVE)
+    (failed,) = judge_of().announcement(run_failed() | {"dag": "retention"}, LIVE)
+
+    assert alert.summary == "retention: run r1 has not ended within 240 minutes; it goes on."
+    assert alert.kind == "run_failed"
+    assert alert.alert_id != failed.alert_id
+
+
 def test_a_repeated_announcement_is_the_same_alert() -> None:
     first, second = (judge_of().announcement(run_failed(), moment)[0] for moment in (LIVE, Moment(NOW + 5, False)))
 

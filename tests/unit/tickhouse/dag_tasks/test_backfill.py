@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from common.errors import RejectedRecord, TransientError
+from common.errors import ConfigurationError, RejectedRecord, TransientError
 from common.settings import Settings
 from tickhouse.dag_tasks import backfill
 from tickhouse.ingest.backfill import TradeRange
@@ -75,3 +76,43 @@ def test_progress_is_logged_at_intervals(monkeypatch: pytest.MonkeyPatch) -> Non
         progress.log(done=done)
 
     assert logged == [{"done": 0}]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home with one archive, and two files that no run may read."""
+    home = tmp_path / "home"
+    (home / "archives").mkdir(parents=True)
+    (home / "archives" / "x.zip").touch()
+    (home / "secrets.env").touch()
+    (home / "archives" / "link.zip").symlink_to(home / "secrets.env")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "y.zip").touch()
+    monkeypatch.setenv("TICKHOUSE_HOME", str(home))
+    return Settings(archive_folders=f"{tmp_path / 'data'}:")
+
+
+@pytest.mark.parametrize("file", ["home/archives/x.zip", "data/y.zip"])
+def test_a_file_below_the_archives_is_read(settings: Settings, tmp_path: Path, file: str) -> None:
+    assert backfill.allowed_file(settings, str(tmp_path / file)) == (tmp_path / file).resolve()
+
+
+@pytest.mark.parametrize(
+    "file", ["home/secrets.env", "home/archives/../secrets.env", "home/archives/link.zip", "home", "home/archives2/x"]
+)
+def test_no_other_file_is_read(settings: Settings, tmp_path: Path, file: str) -> None:
+    with pytest.raises(ConfigurationError, match="reads files below"):
+        backfill.allowed_file(settings, str(tmp_path / file))
+
+
+def test_a_missing_file_is_named(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="There is no file"):
+        backfill.allowed_file(settings, str(tmp_path / "home" / "archives" / "z.zip"))
+
+
+def test_what_was_brought_in_one_sentence() -> None:
+    files = {"files": [{"sent": 1_200, "sent_earlier": 0}, {"sent": 0, "sent_earlier": 7}]}
+    text = "Brought 1,200 records of spot BTCUSDT, 2024-08-08..2024-08-09 into Kafka, which had 7 already."
+
+    assert backfill.fetched_text(PARAMS, files) == text
+    assert backfill.fetched_text(PARAMS, {"sent": 1_200, "known": 7}) == text

@@ -13,7 +13,10 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from common.clients.airflow import AirflowApi
 from common.errors import StoreUnavailable
+from common.settings import Settings
+from tests.unit.tickhouse.dag_tasks.contexts import FakeTask
 from tickhouse.dag_tasks import run_dag
+from tickhouse.dag_tasks.links import STARTED_RUN
 from tickhouse.dag_tasks.run_dag import RunDagOperator, RunEnds, start_once
 
 
@@ -48,7 +51,7 @@ class FakeAirflow(AirflowApi):
 def given(monkeypatch: pytest.MonkeyPatch) -> Any:
     def use(airflow: FakeAirflow) -> FakeAirflow:
         monkeypatch.setattr(run_dag, "AirflowApi", lambda _: airflow)
-        monkeypatch.setattr(run_dag, "load_settings", lambda: None)
+        monkeypatch.setattr(run_dag, "load_settings", Settings)
         return airflow
 
     return use
@@ -58,7 +61,7 @@ def operator() -> RunDagOperator:
     return RunDagOperator(task_id="commit", dag_to_run="lake_commit", conf={"a": 1}, limit=timedelta(hours=1))
 
 
-CONTEXT: Any = {"dag_run": SimpleNamespace(dag_id="backfill", run_id="manual__1")}
+CONTEXT: Any = {"dag_run": SimpleNamespace(dag_id="backfill", run_id="manual__1"), "ti": FakeTask("commit")}
 
 
 def test_a_task_that_is_killed_and_tried_again_starts_one_run(given: Any) -> None:
@@ -67,6 +70,8 @@ def test_a_task_that_is_killed_and_tried_again_starts_one_run(given: Any) -> Non
         with pytest.raises(TaskDeferred):
             operator().execute(CONTEXT)
     assert airflow.started == [("lake_commit", "asked__backfill__manual__1", {"a": 1})]
+    url = CONTEXT["ti"].xcoms["commit", STARTED_RUN.xcom_key]
+    assert url.endswith("/dags/lake_commit/runs/asked__backfill__manual__1"), "shown while the task waits"
 
 
 def test_a_cleared_task_starts_another_run_after_a_failed_one() -> None:

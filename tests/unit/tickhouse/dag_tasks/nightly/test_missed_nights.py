@@ -1,16 +1,12 @@
-"""Which nights were missed, and which days a run builds."""
+"""Which nights were missed."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
-from types import SimpleNamespace
-from typing import Any
+from datetime import date, timedelta
 
 import pytest
 
-from common.days import Days
 from tickhouse.dag_tasks.nightly.missed_nights import WINDOW_DAYS, missed_days, run_id_of
-from tickhouse.dag_tasks.run_context import asked_day, days_of
 
 NIGHT = date(2026, 11, 28)
 
@@ -37,28 +33,3 @@ def test_missed_days(ingested: set[date], published: set[date], missed: set[date
 
 def test_a_night_that_runs_twice_requests_the_same_runs() -> None:
     assert run_id_of(date(2026, 11, 25), NIGHT) == "missed__2026-11-25__found__2026-11-28"
-
-
-def dag_run(run_type: str, logical: datetime | None) -> Any:
-    return SimpleNamespace(
-        run_type=run_type, logical_date=logical, run_after=datetime(2026, 11, 29, 0, 40, 5, tzinfo=UTC)
-    )
-
-
-@pytest.mark.parametrize(
-    ("run", "day"),
-    [
-        (dag_run("manual", datetime(2024, 8, 9, tzinfo=UTC)), date(2024, 8, 9)),
-        (dag_run("manual", datetime(2026, 11, 29, 0, 40, 4, tzinfo=UTC)), NIGHT),
-        (dag_run("manual", None), NIGHT),
-        (dag_run("scheduled", datetime(2026, 11, 29, 0, 40, tzinfo=UTC)), NIGHT),
-        (dag_run("scheduled", datetime(2026, 11, 28, 0, 40, tzinfo=UTC)), NIGHT),
-    ],
-)
-def test_a_manual_run_for_a_day_builds_that_day(run: Any, day: date) -> None:
-    assert days_of({}, run.run_after, asked_day(run)) == Days(day, day)
-
-
-def test_parameters_come_before_the_logical_date() -> None:
-    run = dag_run("manual", datetime(2024, 8, 9, tzinfo=UTC))
-    assert days_of({"date": "2024-08-01"}, run.run_after, asked_day(run)).first == date(2024, 8, 1)
