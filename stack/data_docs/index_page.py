@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import shorten
 from typing import Any
 
 from stack.data_docs.audit_page import Report, verdict_of
@@ -13,8 +14,8 @@ from stack.data_docs.html_page import chip, page, table
 MOST_AUDITS = 20
 MOST_MONTHS = 24
 MOST_LINEAGE = 20
-# Causes that a row shows; the page of the audit has all.
-MOST_CAUSES = 3
+# Causes that a row shows, and characters of each; the page of the audit has all.
+MOST_CAUSES, MOST_CHARACTERS = 3, 160
 
 Named = Sequence[tuple[str, Mapping[str, Any]]]
 
@@ -53,7 +54,7 @@ def _audits(audits: Named) -> str:
 def _audit(name: str, report: Report) -> tuple[str, ...]:
     ref = f"{report['ref']} " if report.get("ref") else ""
     return (
-        escape(str(report["at"])),
+        escape(str(report["at"]).replace("T", " ")),
         f'<a href="{escape(name)}/index.html">{escape(str(report["days"]))}</a>',
         chip(verdict_of(report)),
         escape(str(report["what"])),
@@ -64,7 +65,7 @@ def _audit(name: str, report: Report) -> tuple[str, ...]:
 
 def _why(report: Report) -> str:
     lines = [*report.get("broken", []), *report.get("warnings", []), *report.get("notes", [])]
-    shown = [escape(str(line)) for line in lines[:MOST_CAUSES]]
+    shown = [escape(shorten(str(line), MOST_CHARACTERS, placeholder=" …")) for line in lines[:MOST_CAUSES]]
     return "<br>".join([*shown, f"and {len(lines) - MOST_CAUSES} more"] if len(lines) > MOST_CAUSES else shown)
 
 
@@ -75,9 +76,7 @@ def _months(months: Named) -> str:
         (
             f'<a href="reports/{escape(name)}.html">{escape(str(one["month"]))}</a>',
             escape(str(one["notebook"])),
-            {True: chip("passed") + " equals what was published", False: chip("failed")}.get(
-                one.get("equals_published"), ""
-            ),
+            _published(one),
             f"<code>{escape(str(one['commit_id'])[:16])}</code>",
             f'<a href="reports/{escape(name)}.ipynb">notebook</a>',
         )
@@ -98,3 +97,10 @@ def _lineage(lineage: Named) -> str:
         for name, one in lineage
     ]
     return f'<div class="panel">{table(("published at", "days", "commit"), rows)}</div>'
+
+
+def _published(one: Mapping[str, Any]) -> str:
+    """Return whether a month equals what was published; empty where that was not compared."""
+    if "equals_published" not in one:
+        return ""
+    return chip("passed") + " equals what was published" if one["equals_published"] else chip("failed")

@@ -32,7 +32,7 @@ def choose(params: Mapping[str, Any]) -> dict[str, str]:
 
 def lake(chosen: Mapping[str, str]) -> dict[str, Any]:
     """Audit the days in the lake; return the report."""
-    return audit_days(load_settings(), chosen["commit"], days_in(chosen)).document()
+    return audit_days(load_settings(), chosen["commit"], days_in(chosen), chosen.get("ref", "")).document()
 
 
 def tables(chosen: Mapping[str, str]) -> dict[str, Any]:
@@ -59,17 +59,18 @@ def choose_days(settings: Settings, ref: str, first: str | None, last: str | Non
     newest = max((day for day in days if day is not None), default=None)
     if newest is None:
         return None
-    return {"commit": commit_id, "first": first or last or str(newest), "last": last or first or str(newest)}
+    first, last = first or last or str(newest), last or first or str(newest)
+    return {"commit": commit_id, "ref": ref, "first": first, "last": last}
 
 
-def audit_days(settings: Settings, commit_id: str, days: Days) -> AuditReport:
+def audit_days(settings: Settings, commit_id: str, days: Days, ref: str = "") -> AuditReport:
     """Audit days of a commit; return the report.
 
     Raises:
         AuditFailed: A law does not hold.
         StoreUnavailable: The lake does not answer.
     """
-    return _require_passed(audit_lake(settings, commit_id, days))
+    return _require_passed(audit_lake(settings, commit_id, days, ref))
 
 
 def audit_tables(settings: Settings, commit_id: str) -> AuditReport:
@@ -79,16 +80,14 @@ def audit_tables(settings: Settings, commit_id: str) -> AuditReport:
         AuditFailed: They differ.
         StoreUnavailable: The lake or PostgreSQL does not answer.
     """
-    return _require_passed(
-        write_report(settings, commit_id, "postgres", "all days", postgres_laws(settings, commit_id))
-    )
+    return _require_passed(write_report(settings, commit_id, "postgres", None, postgres_laws(settings, commit_id)))
 
 
 def _require_passed(report: AuditReport) -> AuditReport:
     if report.ok:
         return report
     raise AuditFailed(
-        f"{report.what} breaks {len(report.broken)} laws at {report.commit_id[:16]}: {'; '.join(report.broken)}",
+        f"{report.what} did not pass the audit at {report.commit_id[:16]}: {'; '.join(report.broken)}",
         safe=f"Nothing was changed. Report: {report.url}",
         next_command="tickhouse lake log main",
     )

@@ -48,7 +48,9 @@ def rollback(settings: Settings, to: str) -> str:
                 safe=f"{MAIN} was not changed.",
                 next_command=f"tickhouse lake diff {name} {to}",
             )
-        record_audit(settings, name, of=reverted, ok=True, report=(target.metadata or {}).get(audit_verdict.REPORT, ""))
+        earlier = target.metadata or {}
+        report, days = earlier.get(audit_verdict.REPORT, ""), earlier.get(audit_verdict.DAYS, "")
+        record_audit(settings, name, of=reverted, ok=True, report=report, days=days)
         return merge_audited(settings, name)
 
 
