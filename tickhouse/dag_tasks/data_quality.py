@@ -7,15 +7,14 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from common.clients.lake_files import RefFiles
-from common.days import Days, day_of
+from common.days import Days
 from common.errors import AuditFailed
 from common.settings import Settings, load_settings
 from tickhouse.checks.audit.postgres_tables import postgres_laws
-from tickhouse.checks.audit.run import AuditReport, audit_lake, write_report
+from tickhouse.checks.audit.run import AuditReport, audit_lake, newest_day, write_report
 from tickhouse.dag_tasks import alerts
 from tickhouse.dag_tasks.run_context import days_in
-from tickhouse.lake.branches import head
+from tickhouse.lake.branches import audited_commit
 
 
 def choose(params: Mapping[str, Any]) -> dict[str, str]:
@@ -54,9 +53,8 @@ def choose_days(settings: Settings, ref: str, first: str | None, last: str | Non
         ConfigurationError: There is no such ref.
         StoreUnavailable: The lake does not answer.
     """
-    commit_id = head(settings, ref)
-    days = [day_of(path) for path in RefFiles.connect(settings, commit_id).parquet_files("gold/candles_1d")]
-    newest = max((day for day in days if day is not None), default=None)
+    commit_id = audited_commit(settings, ref)
+    newest = newest_day(settings, commit_id)
     if newest is None:
         return None
     first, last = first or last or str(newest), last or first or str(newest)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.clients.lake_files import BronzeListing, RefFiles
-from common.days import Days
+from common.days import Days, day_of
 from common.market_kind import kind_of
 from common.settings import Settings
 from stack.data_docs import report_site
@@ -102,6 +102,16 @@ def days_without_data(lake: RefFiles, days: Days) -> list[date]:
         StoreUnavailable: The lake does not answer.
     """
     return [day for day in days if not any(lake.parquet_files(f"{one}/date={day}") for one in DAY_FOLDERS)]
+
+
+def newest_day(settings: Settings, commit_id: str) -> date | None:
+    """Return the newest day with candles; None when the commit has none.
+
+    Raises:
+        StoreUnavailable: The lake does not answer.
+    """
+    days = [day_of(path) for path in RefFiles.connect(settings, commit_id).parquet_files("gold/candles_1d")]
+    return max((day for day in days if day is not None), default=None)
 
 
 def lake_laws(
