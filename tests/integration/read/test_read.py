@@ -7,61 +7,31 @@ import json
 import os
 import subprocess
 import sys
-import uuid
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
 from common.clients.lakefs import repository
-from common.days import Days
 from common.errors import ConfigurationError
-from common.settings import REPO, Settings
+from common.settings import REPO
 from spark.batch.files import LakeFiles
-from spark.batch.job import Batch
 from spark.batch.reproduce import published, table_hash
-from tests.conftest import Stack
-from tests.lakes import MIDNIGHT_US, THE_8TH, THE_9TH, bronze_files, empty_branch, rows_of, trade
+from tests.integration.read.built_lake import CHINESE, Lake, trades
+from tests.lakes import THE_8TH, THE_9TH
 from tests.unit.docs.test_lake_to_backtest import BLOCKS, run
 from tests.unit.tickhouse.read.published_lake import busy_market, candle_row
 from tickhouse import read
 from tickhouse.checks.reconcile import gold
-from tickhouse.checks.reconcile.model import CheckedStream, CheckedTrade
 from tickhouse.cli import app
 from tickhouse.lake.branches import commit, ensure_branch
 from tickhouse.read.measures import order_flow_imbalance, return_correlations, volatility_by_hour
 
 pytestmark = pytest.mark.integration
-CHINESE = CheckedStream("spot", "币安人生USDT", "aggTrade")
 BOTH: dict[str, Any] = {"start": THE_8TH, "end": "2024-08-10"}
-
-
-def trades() -> list[CheckedTrade]:
-    start = MIDNIGHT_US - 300_000_000
-    return [*busy_market(), *(trade(n, start + n * 7_000_000, 10**8 + n, 3 + n, CHINESE) for n in range(90))]
-
-
-@dataclass(frozen=True)
-class Lake:
-    settings: Settings
-    branch: str
-    commit_id: str
-
-
-@pytest.fixture(scope="module")
-def lake(stack: Stack, spark: SparkSession) -> Lake:
-    """Return a branch whose two days the batch built, committed."""
-    settings, name = stack.up("lakefs"), f"read-{uuid.uuid4().hex[:8]}"
-    empty_branch(settings, name)
-    for path, body in bronze_files(rows_of(trades())).items():
-        repository(settings).branch(name).object(path).upload(body, mode="wb")
-    Batch(spark, LakeFiles.of(settings, name)).run(Days(THE_8TH, THE_9TH))
-    return Lake(settings, name, commit(settings, name, "built", {}))
 
 
 def queried(lake: Lake, table: str, symbol: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import time
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,21 @@ def test_data_docs_keep_two_pictures_of_the_library(tmp_path: Path) -> None:
 
     assert sorted(path.name for path in (site.parent / report_site.ASSETS).iterdir()) == sorted(report_site.PICTURES)
     assert not images.parent.exists()
+
+
+def test_the_index_of_ninety_days_takes_less_than_two_seconds(tmp_path: Path) -> None:
+    """Three audits per day, each with as many laws as the checkpoint `lake` has."""
+    root = tmp_path / "data_docs"
+    law = {"suite": "silver", "law": "x" * 80, "outcome": "passed", "severity": "critical", "is_broken": False}
+    for number in range(270):
+        report = {"commit_id": f"{number:064}", "what": "lake", "days": "2024-08-08", "ok": True, "at": str(number)}
+        site = root / f"site-{number}"
+        site.mkdir(parents=True)
+        (site / report_site.REPORT).write_text(json.dumps({**report, "laws": [law | {"rows": 0}] * 75}))
+
+    began = time.process_time()
+    report_site.write_index(root)
+    took_s = time.process_time() - began
+
+    print(f"{took_s:.3f} s, {(root / 'audits.html').stat().st_size / 1000:.0f} kB")  # noqa: T201
+    assert took_s < 2
