@@ -23,8 +23,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
@@ -32,11 +30,6 @@ from common.days import Days
 
 if TYPE_CHECKING:  # the SDK takes half a second to import, and `tickhouse status` needs names only
     from lakefs import Repository
-
-if TYPE_CHECKING:  # the SDK takes half a second to import, and `tickhouse status` needs names only
-    from lakefs import Repository
-
-from common.days import Days
 
 OK = "audit.ok"
 REPORT = "audit.report"
