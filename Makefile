@@ -4,7 +4,7 @@ PYTHON := $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check bench tour up down status clean
+.PHONY: help setup demo test test-long check bench tour up down status notebook clean
 
 help:          ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,12 @@ down: setup    ## stop all services; data stays
 
 status: setup  ## show which services run and what the stores hold
 	@$(BIN)/tickhouse status
+
+# It listens on loopback only, makes a token at each start, and asks no server for news or extensions.
+notebook: setup ## start JupyterLab on this machine only; the address that it prints has a token
+	@$(BIN)/jupyter lab --ip=127.0.0.1 --port=$(or $(NOTEBOOK_PORT),8888) --no-browser --ServerApp.root_dir=$(CURDIR) \
+		--LabApp.default_url=/lab/tree/notebooks --LabApp.news_url=None --LabApp.extension_manager=readonly \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean:         ## stop all services, the demo's too; remove data, logs, secrets and .venv (the cache stays)
 	@if [ -x $(BIN)/tickhouse ]; then $(BIN)/tickhouse down --purge && $(BIN)/tickhouse --demo down --purge; fi && rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -58,7 +58,7 @@ def pages(settings: Settings, report_url: str) -> list[Page]:
         Page("live-page", f"{live}/#market=spot&symbol=BTCUSDT&interval=1m", _has("canvas"), arrange=_zoom_in),
         Page("operations", f"{live}/ops", _has("canvas, svg")),
         Page("data-docs", docs, _has("table a")),
-        Page("audit", "", _has("table"), lambda browser: browser.find_element(By.CSS_SELECTOR, "table a").click()),
+        Page("audit", "", _has(".law"), lambda browser: browser.find_element(By.CSS_SELECTOR, "table a").click()),
         Page("notebook", report_url, _has("img")),
         Page("airflow", f"{airflow}/dags/nightly_batch", _has("[data-testid], main"), log_in),
     ]

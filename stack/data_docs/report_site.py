@@ -1,6 +1,13 @@
-"""Turn the Data Docs into a site that needs no network.
+"""The site of the reports: plain files that need no network.
 
-The site has one folder per commit, local style sheets, and an index.
+    index.html, audits.html           written anew after each audit
+    <commit>-<what>-<days>-<time>/    one audit: index.html (the page), report.json, data_docs/
+    reports/                          monthly reports: page, notebook, record
+    lineage/                          one page per publication, and its record
+    assets/                           style sheets, scripts and pictures of all Data Docs
+
+Each audit has a folder of its own and replaces nothing. The pages of all audits of one commit list
+each other, so they are written again when one more is made.
 """
 
 from __future__ import annotations
@@ -11,6 +18,7 @@ import html
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,17 +26,25 @@ from typing import Any
 
 from common.market_kind import banner
 from common.settings import Settings
+from stack.data_docs.audit_page import audit_page
+from stack.data_docs.index_page import audits_page, index_page
 
 REPORT = "report.json"
-# The lists in a report; reports of earlier versions have only the first list.
-LISTS = ("broken", "warnings", "notes")
 ASSETS = "assets"
+# Great Expectations' pages of one audit.
+DATA_DOCS = "data_docs"
+# Folders of the site that are no audit.
+MONTHS, LINEAGE = "reports", "lineage"
+NO_AUDITS = {ASSETS, MONTHS, LINEAGE}
+# Of Great Expectations' own files the pages use two; fonts and animations (4 MB) are not kept.
+PICTURES = ("favicon.ico", "logo-long.png")
 # Great Expectations links these on public networks. A link whose last part is in `assets/` is
 # replaced; other links are removed, so that a page never waits for a network.
 _LINK = re.compile(r'<(?:link|script)\b[^>]*?(?:href|src)="(https?://[^"]+)"[^>]*?(?:/?>\s*</script>|/?>)', re.DOTALL)
 _BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
 # The logo: the site has the picture, but its pages link a remote copy that counts visits.
 _LOGO = re.compile(r'src="https?://[^"]*/(logo-long\.png)[^"]*"')
+_PICTURE = re.compile(r'href="[./]*/static/images/(favicon\.ico)"')
 
 
 def folder(settings: Settings) -> Path:
@@ -36,16 +52,54 @@ def folder(settings: Settings) -> Path:
     return settings.home / "data_docs"
 
 
+def new_site(settings: Settings, name: str) -> Path:
+    """Make and return the folder of an audit: the name, the time, and a number if that is taken."""
+    now = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    for number in range(1, 1000):
+        site = folder(settings) / (f"{name}-{now}" if number == 1 else f"{name}-{now}-{number}")
+        with contextlib.suppress(FileExistsError):
+            site.mkdir(parents=True)
+            return site
+    raise FileExistsError(site)
+
+
 def finish(site: Path, report: dict[str, Any]) -> None:
-    """Make a site independent of the network, add its report, and list it in the index."""
-    banner_text = banner(site.parent.parent)
+    """Make an audit's Data Docs independent of the network, add report and pages, and list it."""
+    root, banner_text = site.parent, banner(site.parent.parent)
+    with _locked(root):
+        _keep_pictures(site / DATA_DOCS / "static" / "images", root / ASSETS)
     for page in site.rglob("*.html"):
-        text = offline(page.read_text(), "../" * len(page.relative_to(site).parts), site.parent / ASSETS)
+        text = offline(page.read_text(), "../" * len(page.relative_to(site).parts), root / ASSETS)
         page.write_text(with_banner(text, banner_text))
-    unfinished = site / f"{REPORT}.new"
-    unfinished.write_text(json.dumps({**report, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}, indent=1))
-    unfinished.replace(site / REPORT)  # the process that writes the index now reads all of it, or none
-    write_index(site.parent)
+    shutil.rmtree(site / DATA_DOCS / "static", ignore_errors=True)
+    report = {**report, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    # The process that writes the index now reads all of it, or none.
+    write_whole(site / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
+    with _locked(root):
+        _write_pages_of(root, str(report["commit_id"]))
+        _write_index(root)
+
+
+def _keep_pictures(found: Path, assets: Path) -> None:
+    assets.mkdir(exist_ok=True)
+    for name in PICTURES:
+        if (found / name).exists() and not (assets / name).exists():
+            shutil.copyfile(found / name, assets / name)
+
+
+def _write_pages_of(root: Path, commit_id: str) -> None:
+    """Write the page of each audit of a commit; each lists the others."""
+    others = [(name, one) for name, one in _newest_first(root) if one["commit_id"] == commit_id]
+    for name, one in others:
+        if one.get("laws") is not None:  # an earlier version's index.html is its Data Docs
+            write_whole(root / name / "index.html", audit_page(one, others, banner(root.parent)))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file at once: a reader sees the old one or the new one."""
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.write_text(text)
+    unfinished.replace(path)
 
 
 def offline(page: str, up: str, assets: Path) -> str:
@@ -65,7 +119,8 @@ def offline(page: str, up: str, assets: Path) -> str:
             return f'<link rel="stylesheet" href="{up}{ASSETS}/{name}">'
         return f'<script src="{up}{ASSETS}/{name}"></script>'
 
-    return _LOGO.sub(rf'src="{up[3:]}static/images/\1"', _LINK.sub(local, page))
+    page = _LOGO.sub(rf'src="{up}{ASSETS}/\1"', _LINK.sub(local, page))
+    return _PICTURE.sub(rf'href="{up}{ASSETS}/\1"', page)
 
 
 def with_banner(page: str, banner_text: str) -> str:
@@ -79,7 +134,7 @@ def with_banner(page: str, banner_text: str) -> str:
 
 
 def write_index(root: Path) -> None:
-    """Write `index.html` with every site, the newest first.
+    """Write `index.html` and `audits.html`, the newest first.
 
     One process writes at a time: two audits that end together would each miss the other's report.
     """
@@ -109,27 +164,34 @@ def _locked(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _newest_first(root: Path) -> list[tuple[str, dict[str, Any]]]:
+    return sorted(reports(root).items(), key=lambda site: (site[1]["at"], site[0]), reverse=True)
+
+
 def _write_index(root: Path) -> None:
-    newest_first = sorted(reports(root).items(), key=lambda site: site[1]["at"], reverse=True)
-    rows = "".join(_row(report, name) for name, report in newest_first)
-    head = "<tr><th>at<th>commit<th>what<th>days<th>verdict<th>laws that broke<th>warnings<th>notes</tr>"
-    page = (
-        "<!doctype html><meta charset=utf-8><title>Audits</title>"
-        "<style>body{font:16px sans-serif;margin:2em}"
-        "td,th{padding:.3em .8em;text-align:left;vertical-align:top}"
-        "td:nth-child(-n+5){white-space:nowrap}</style>"
-        f"<h1>Audits of the lake</h1><table>{head}{rows}</table>"
-    )
-    page = with_banner(page, banner(root.parent))
-    new_index = root / "index.html.new"
-    new_index.write_text(page)
-    new_index.replace(root / "index.html")
+    audits, text = _newest_first(root), banner(root.parent)
+    write_whole(root / "audits.html", audits_page(audits, text))
+    index = index_page(audits, _records(root / MONTHS, "month"), _records(root / LINEAGE, "at"), text)
+    write_whole(root / "index.html", index)
 
 
-def _row(report: dict[str, Any], name: str) -> str:
-    broken, warnings, notes = ("<br>".join(map(html.escape, report.get(name, []))) for name in LISTS)
-    verdict = "passed" if report["ok"] else "<b>failed</b>"
-    link = f'<a href="{name}/index.html">{html.escape(report["commit_id"][:16])}</a>'
-    row = f"<tr><td>{report['at']}<td>{link}<td>{report['what']}<td>{report['days']}<td>{verdict}"
-    row += f"<td>{broken}<td>{warnings}<td>{notes}</tr>"
-    return row
+def _records(folder: Path, order: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the records beside the pages of a folder, the newest first by one of their fields."""
+    found = [(path.stem, json.loads(path.read_text())) for path in folder.glob("*.json")]
+    return sorted(found, key=lambda one: (one[1][order], one[1].get("at", ""), one[0]), reverse=True)
+
+
+def add_page(root: Path, folder: str, name: str, page: str, record: dict[str, Any]) -> None:
+    """Put a page beside the audits, with the record by which the index lists it.
+
+    Args:
+        root: Folder of all sites.
+        folder: `reports` or `lineage`.
+        name: Of the file, without suffix.
+        page: The whole page.
+        record: `commit_id`, and what the index shows of this kind of page.
+    """
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    write_whole(root / folder / f"{name}.html", page)
+    write_whole(root / folder / f"{name}.json", json.dumps(record, indent=1))
+    write_index(root)

@@ -16,8 +16,9 @@ from pyarrow.fs import LocalFileSystem
 from common.clients.lake_files import RefFiles
 from common.days import Days, midnight
 from tests.lakes import bronze_files, bronze_row, moment, rows_of, write
-from tickhouse.checks.audit.great_expectations_run import BrokenLaw, run_checkpoint
+from tickhouse.checks.audit.great_expectations_run import run_checkpoint
 from tickhouse.checks.audit.lake_views import DayInputs
+from tickhouse.checks.audit.outcomes import LawOutcome
 from tickhouse.checks.audit.run import lake_laws
 from tickhouse.checks.reconcile import gold
 from tickhouse.checks.reconcile.model import CheckedStream, CheckedTrade
@@ -106,11 +107,12 @@ def day_shapes(lake: RefFiles, days: Days = DAYS, now: datetime = LONG_AFTER) ->
     return {(row["symbol"], row["date"]): row for row in table.to_dict("records")}
 
 
-def broken_laws(lake: RefFiles, folder: Path, days: Days = DAYS, inputs: DayInputs | None = None) -> list[BrokenLaw]:
+def broken_laws(lake: RefFiles, folder: Path, days: Days = DAYS, inputs: DayInputs | None = None) -> list[LawOutcome]:
     """Return the laws of a day that the lake breaks; the report goes below `folder`."""
-    return run_checkpoint(law_tables(lake, days, inputs), "day", folder / "site")
+    outcomes = run_checkpoint(law_tables(lake, days, inputs), "day", folder / "site")
+    return [one for one in outcomes if one.is_broken]
 
 
-def warnings_of(broken: Iterable[BrokenLaw]) -> set[str]:
+def warnings_of(broken: Iterable[LawOutcome]) -> set[str]:
     """Return the first words of the laws that only warn."""
     return {law.law.split(":")[0].split(",")[0] for law in broken if law.severity == "warning"}

@@ -7,18 +7,17 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from common.clients.lake_files import RefFiles
-from common.days import Days, day_of
+from common.days import Days
 from common.errors import AuditFailed
 from common.settings import Settings, load_settings
 from tickhouse.checks.audit.postgres_tables import postgres_laws
-from tickhouse.checks.audit.run import AuditReport, audit_lake, write_report
+from tickhouse.checks.audit.run import AuditReport, audit_lake, newest_day, write_report
 from tickhouse.dag_tasks import alerts
 from tickhouse.dag_tasks.links import AllReportsLink, AuditReportLink, LakeCommitLink, commit_url
 from tickhouse.dag_tasks.params import bounded
 from tickhouse.dag_tasks.run_context import days_in, parse_day, today_of
 from tickhouse.dag_tasks.run_report import RunReport, short
-from tickhouse.lake.branches import head
+from tickhouse.lake.branches import audited_commit
 
 
 def choose(params: Mapping[str, Any], dag_run: Any) -> dict[str, str]:
@@ -44,7 +43,8 @@ def choose(params: Mapping[str, Any], dag_run: Any) -> dict[str, str]:
 def lake(chosen: Mapping[str, str]) -> dict[str, Any]:
     """Audit the days in the lake; return the report."""
     settings = load_settings()
-    return audit_days(settings, chosen["commit"], days_in(chosen), RunReport.current(settings)).document()
+    report = RunReport.current(settings)
+    return audit_days(settings, chosen["commit"], days_in(chosen), report, chosen.get("ref", "")).document()
 
 
 def tables(chosen: Mapping[str, str]) -> dict[str, Any]:
@@ -76,22 +76,22 @@ def choose_days(settings: Settings, ref: str, first: str | None, last: str | Non
         ConfigurationError: There is no such ref.
         StoreUnavailable: The lake does not answer.
     """
-    commit_id = head(settings, ref)
-    days = [day_of(path) for path in RefFiles.connect(settings, commit_id).parquet_files("gold/candles_1d")]
-    newest = max((day for day in days if day is not None), default=None)
+    commit_id = audited_commit(settings, ref)
+    newest = newest_day(settings, commit_id)
     if newest is None:
         return None
-    return {"commit": commit_id, "first": first or last or str(newest), "last": last or first or str(newest)}
+    first, last = first or last or str(newest), last or first or str(newest)
+    return {"commit": commit_id, "ref": ref, "first": first, "last": last}
 
 
-def audit_days(settings: Settings, commit_id: str, days: Days, report: RunReport) -> AuditReport:
+def audit_days(settings: Settings, commit_id: str, days: Days, report: RunReport, ref: str = "") -> AuditReport:
     """Audit days of a commit; return the report.
 
     Raises:
         AuditFailed: A law does not hold.
         StoreUnavailable: The lake does not answer.
     """
-    return _require_passed(settings, audit_lake(settings, commit_id, days), report, days)
+    return _require_passed(settings, audit_lake(settings, commit_id, days, ref), report, days)
 
 
 def audit_tables(settings: Settings, commit_id: str, report: RunReport) -> AuditReport:
@@ -102,7 +102,7 @@ def audit_tables(settings: Settings, commit_id: str, report: RunReport) -> Audit
         StoreUnavailable: The lake or PostgreSQL does not answer.
     """
     laws = postgres_laws(settings, commit_id)
-    return _require_passed(settings, write_report(settings, commit_id, "postgres", "all days", laws), report)
+    return _require_passed(settings, write_report(settings, commit_id, "postgres", None, laws), report)
 
 
 def _require_passed(
@@ -114,7 +114,7 @@ def _require_passed(
     if audited.ok:
         return audited
     raise AuditFailed(
-        f"{audited.what} breaks {len(audited.broken)} laws at {short(audited.commit_id)}: {'; '.join(audited.broken)}",
+        f"{audited.what} did not pass the audit at {short(audited.commit_id)}: {'; '.join(audited.broken)}",
         broken=audited.broken,
         report=audited.url,
         days=(str(days.first), str(days.last)) if days else (),

@@ -5,12 +5,13 @@ The executed notebook and its page are written beside the Data Docs.
 
 from __future__ import annotations
 
+import ast
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -21,6 +22,7 @@ from common.errors import ReconcileFailed
 from common.market_kind import banner
 from common.settings import REPO, Settings, load_settings
 from stack.data_docs import report_site
+from stack.data_docs.html_page import STYLE, chip, facts
 from tickhouse.dag_tasks.assets import MONTHLY_REPORT
 from tickhouse.dag_tasks.links import LakeCommitLink, MonthlyPageLink, commit_url
 from tickhouse.dag_tasks.run_report import RunReport, short
@@ -30,8 +32,6 @@ NOTEBOOKS = REPO / "notebooks"
 PAGE_TEMPLATE = "page"  # a folder beside the notebooks
 # For the longest cell: it starts Spark and reads a month of trades.
 CELL_TIMEOUT_S = 1800
-# The output of the last cell.
-_RESULT = re.compile(r"'month': '(\d{4}-\d{2})',\s*'result_hash': '([0-9a-f]{64})'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +86,62 @@ def report(settings: Settings, ref: str, month: str, notebook: str = "monthly") 
 
     Raises:
         ConfigurationError: There is no such ref.
-        ReconcileFailed: The notebook failed, for instance because the published month differs from
-            what its trades give.
+        ReconcileFailed: The notebook failed; or the published month differs from what its trades
+            give. Then the page is there and says so at its top.
     """
     import nbformat
 
     commit_id = head(settings, ref)
     executed = execute_notebook(commit_id, month, notebook)
-    result = _RESULT.search("\n".join(output_texts(executed)))
+    result = result_of(executed)
     if result is None:
         raise ReconcileFailed(
             f"The notebook shows no hash at commit {commit_id}.", next_command=f"jupyter run notebooks/{notebook}.ipynb"
         )
-    folder = report_site.folder(settings) / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{notebook}-{result[1]}-{commit_id[:16]}"
-    nbformat.write(executed, folder / f"{name}.ipynb")  # type: ignore[no-untyped-call]
-    page = page_of(executed, f"{result[1]} at {commit_id[:16]}")
-    (folder / f"{name}.html").write_text(report_site.with_banner(page, banner(settings.home)))
-    return MonthlyReport(commit_id, result[1], result[2], f"{settings.data_docs_url}/reports/{name}.html")
+    name, root = f"{notebook}-{result['month']}-{commit_id[:16]}", report_site.folder(settings)
+    record = {**result, "notebook": notebook, "commit_id": commit_id, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    page = page_of(executed, f"{result['month']} at {commit_id[:16]}", summary_of(record))
+    (root / report_site.MONTHS).mkdir(parents=True, exist_ok=True)
+    nbformat.write(executed, root / report_site.MONTHS / f"{name}.ipynb")  # type: ignore[no-untyped-call]
+    page = report_site.with_banner(page, banner(settings.home))
+    report_site.add_page(root, report_site.MONTHS, name, page, record)
+    url = f"{settings.data_docs_url}/{report_site.MONTHS}/{name}.html"
+    if result.get("equals_published") is False:
+        raise ReconcileFailed(
+            f"The published month {result['month']} differs from what its trades give at commit {commit_id[:16]}.",
+            safe=f"Nothing was changed. Report: {url}",
+            next_command="tickhouse lake log main",
+        )
+    return MonthlyReport(commit_id, str(result["month"]), str(result["result_hash"]), url)
+
+
+def result_of(notebook: Any) -> dict[str, Any] | None:
+    """Return the dictionary that the last cell shows; None when no cell shows one with a hash."""
+    for text in reversed(list(output_texts(notebook))):
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            continue
+        if isinstance(found, dict) and {"month", "result_hash"} <= found.keys():
+            return found
+    return None
+
+
+def summary_of(record: Mapping[str, Any]) -> str:
+    """Return the top of a page as HTML: the commit, and whether the month is what was published."""
+    code = "<code>{}</code>".format
+    commit_id = escape(str(record["commit_id"]))
+    equals = {True: f"yes, commit {code(commit_id[:16])}", False: f"NO, commit {code(commit_id[:16])}"}
+    is_equal = record.get("equals_published")
+    pairs = [
+        ("Equals what was published", "" if is_equal is None else equals[is_equal]),
+        ("Month", escape(str(record["month"]))),
+        ("Commit", code(commit_id)),
+        ("Hash of the result", code(escape(str(record["result_hash"])))),
+        ("Made at", escape(str(record["at"]).replace("T", " ").replace("Z", " UTC"))),
+    ]
+    mark = "" if is_equal is None else chip("passed" if is_equal else "failed")
+    return f'<div class="panel">{mark}{facts(pairs)}</div>'
 
 
 def has_month(settings: Settings, ref: str, month: str) -> bool:
@@ -160,8 +197,14 @@ def output_texts(notebook: Any) -> Iterator[str]:
                 yield str(text)
 
 
-def page_of(notebook: Any, title: str) -> str:
-    """Return a notebook as one self-contained HTML page, without its code."""
+def page_of(notebook: Any, title: str, summary: str = "") -> str:
+    """Return a notebook as one self-contained HTML page, without its code.
+
+    Args:
+        notebook: It has been executed.
+        title: Text of the title.
+        summary: HTML for the top.
+    """
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
@@ -172,5 +215,6 @@ def page_of(notebook: Any, title: str) -> str:
         exclude_output_prompt=True,
         exclude_anchor_links=True,
     )
-    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
+    resources = {"metadata": {"name": title}, "style": STYLE.read_text(), "summary": summary}
+    page, _ = exporter.from_notebook_node(notebook, resources=resources)
     return str(page)

@@ -137,18 +137,21 @@ def record_audit(
     of: str,
     ok: bool,
     report: str,
+    days: str = "",
     warnings: Sequence[str] = (),
     more: Mapping[str, str] | None = None,
 ) -> str:
     """Record the verdict on a branch's newest commit; return the commit that contains the verdict.
 
-    Idempotent: the same verdict again changes nothing.
+    Idempotent: the same verdict again changes nothing. Verdicts that are there stay.
 
     Args:
+        settings: Addresses.
         branch: The branch.
         of: The commit that was audited.
         ok: Whether it passed.
         report: URL of the report.
+        days: The audited days, as text of `Days`; empty when it is not known which.
         warnings: Checks that failed but do not block the publication.
         more: Further metadata; keys that begin with `audit_verdict.CARRIED` reach `main`.
 
@@ -156,21 +159,36 @@ def record_audit(
         AuditMissing: Something else was written to the branch since `of`.
         StoreUnavailable: lakeFS does not answer.
     """
-    verdict = audit_verdict.verdict_metadata(ok=ok, report=report, of=of, warnings=warnings)
+    verdict = audit_verdict.verdict_metadata(ok=ok, report=report, of=of, days=days, warnings=warnings)
     verdict |= {audit_verdict.MARKET: kind_of(settings.home) or "unknown", **(more or {})}
     with lake_errors(settings):
-        target = repository(settings).branch(branch)
+        lake = repository(settings)
+        target = lake.branch(branch)
         newest = target.get_commit()  # type: ignore[no-untyped-call]
         if verdict.items() <= (newest.metadata or {}).items():
             return str(newest.id)
-        _check_unchanged(target, newest, of)
+        _check_unchanged(lake, target, str(newest.id), of)
         outcome = "passed" if ok else "failed"
         return str(target.commit(f"Audit of {of[:12]} {outcome}", metadata=verdict, allow_empty=True).id)
 
 
-def _check_unchanged(branch: Branch, newest: Commit, of: str) -> None:
-    is_verdict_on_it = (newest.metadata or {}).get(audit_verdict.OF) == of
-    if (newest.id == of or is_verdict_on_it) and next(iter(branch.uncommitted(max_amount=1)), None) is None:
+def audited_commit(settings: Settings, ref: str) -> str:
+    """Return the commit that an audit of a reference is about: below the verdicts at its end.
+
+    Raises:
+        ConfigurationError: There is no such reference.
+        StoreUnavailable: lakeFS does not answer.
+    """
+    with lake_errors(settings):
+        return audit_verdict.read_verdicts(repository(settings), ref)[1]
+
+
+def _check_unchanged(lake: Repository, branch: Branch, head: str, of: str) -> None:
+    """Refuse a verdict about a commit that is not the newest one below the verdicts."""
+    verdicts, audited, _ = audit_verdict.read_verdicts(lake, head)
+    is_known = of in {audited, head, *(commit_id for commit_id, _ in verdicts)}
+    is_same = is_known and (of == head or not audit_verdict.is_different(lake, of, head))
+    if is_same and next(iter(branch.uncommitted(max_amount=1)), None) is None:
         return
     raise AuditMissing(
         f"Branch {branch.id} was written to after commit {of[:12]}, which was audited.",

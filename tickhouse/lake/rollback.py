@@ -126,9 +126,10 @@ def rollback(settings: Settings, to: str, *, reason: str = "") -> str:
                 safe=f"{MAIN} was not changed.",
                 next_command=f"tickhouse lake diff {name} {to}",
             )
-        report = (target.metadata or {}).get(audit_verdict.REPORT, "")
+        earlier = target.metadata or {}
+        report, days = earlier.get(audit_verdict.REPORT, ""), earlier.get(audit_verdict.DAYS, "")
         more = {TARGET: to, UNDONE: str(len(undone))} | ({REASON: reason} if reason else {})
-        record_audit(settings, name, of=reverted, ok=True, report=report, more=more)
+        record_audit(settings, name, of=reverted, ok=True, report=report, days=days, more=more)
         return merge_audited(settings, name)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from lakefs import Repository
 from lakefs.reference import generate_listing
 
 from common.clients.lakefs import MAIN, client, lake_errors, repository
@@ -137,6 +138,7 @@ class AuditPages:
             for name in old
             if name not in linked
         ]
+        steps += [Step("remove", one.name, "an audit that never ended", _size(one)) for one in _unfinished(root, now)]
         return store_plan(self, steps, bytes=_size(root))
 
     def do(self, step: Step, now: datetime) -> None:
@@ -146,6 +148,18 @@ class AuditPages:
         (root / step.item / report_site.REPORT).unlink(missing_ok=True)
         report_site.write_index(root)
         shutil.rmtree(root / step.item, ignore_errors=True)
+
+
+def _unfinished(root: Path, now: datetime) -> list[Path]:
+    """Return the folders of audits that were killed: a day old, and still without a report."""
+    found = [path for path in root.iterdir() if path.is_dir()] if root.exists() else []
+    return sorted(
+        path
+        for path in found
+        if path.name not in report_site.NO_AUDITS
+        and not (path / report_site.REPORT).exists()
+        and datetime.fromtimestamp(path.stat().st_mtime, UTC) < now - timedelta(days=1)
+    )
 
 
 def linked_reports(settings: Settings) -> set[str]:
@@ -163,10 +177,21 @@ def linked_reports(settings: Settings) -> set[str]:
             for list_refs in (api.tags_api.list_tags, api.branches_api.list_branches)
             for ref in generate_listing(list_refs, settings.lake_repository)
         }
-        linking = [published.get(head) or lake.ref(head).get_commit().metadata or {} for head in heads]
+        linking = [metadata for head in heads for metadata in _metadata_at(lake, head, published)]
     urls = [str(metadata.get(audit_verdict.REPORT, "")) for metadata in linking]
     prefix = f"{settings.data_docs_url}/"
     return {url.removeprefix(prefix).partition("/")[0] for url in urls if url.startswith(prefix)}
+
+
+def _metadata_at(lake: Repository, head: str, published: Mapping[str, Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """Return the metadata of a head, and of every verdict at the end of a work branch.
+
+    A failed verdict stops the branch for as long as it is there, whatever was audited after it.
+    """
+    if head in published:
+        return [published[head]]
+    verdicts = audit_verdict.read_verdicts(lake, head)[0]
+    return [metadata for _, metadata in verdicts] or [lake.ref(head).get_commit().metadata or {}]
 
 
 def _size(root: Path) -> int:

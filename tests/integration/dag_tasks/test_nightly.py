@@ -119,6 +119,9 @@ def test_main_is_one_audited_merge_with_one_tag_per_day(lake: Lake) -> None:
     site = lake.settings.home / "data_docs" / newest.metadata["audit.report"].split("/")[-2]
     assert (site / "index.html").exists()
     assert json.loads((site / "report.json").read_text())["ok"] is True
+    lineage = lake.settings.home / "data_docs" / "lineage" / f"{newest.id[:16]}.html"
+    assert "crypto.trades" in lineage.read_text()
+    assert f"lineage/{lineage.name}" in (lake.settings.home / "data_docs" / "index.html").read_text()
     pages = [page.read_text() for page in site.rglob("*.html")]
     assert len([page for page in pages if "low &lt;= open, close &lt;= high" in page or "low <= open" in page]) >= 1
     assert [page for page in pages if 'src="http' in page or '<link rel="stylesheet" href="http' in page] == []
@@ -242,6 +245,28 @@ def test_five_corruptions_stop_the_publication_and_the_report_names_the_law(lake
         assert target.get_commit().metadata["audit.ok"] == "false"
         target.object(path).upload(good, mode="wb")
         target.commit(f"repair {path}")
+
+
+def test_an_audit_of_another_day_keeps_a_failed_verdict_and_its_page(lake: Lake) -> None:
+    """The build of the test before; the 9th is damaged, the 8th is not."""
+    branch, before = publication.branch_of(DAYS), head(lake.settings, MAIN)
+    target = repository(lake.settings).branch(branch)
+    good = lake.read(branch, MINUTES)
+    target.object(MINUTES).upload(rewritten(lake, branch, MINUTES, swap_high_and_low), mode="wb")
+    damaged = target.commit("damage the 9th").id
+    failed = publication.audit(lake.settings, branch, Days(THE_9TH, THE_9TH))
+    passed = publication.audit(lake.settings, branch, Days(THE_8TH, THE_8TH))
+
+    assert (failed.ok, passed.ok) == (False, True), passed.broken
+    assert failed.commit_id == passed.commit_id == damaged
+    sites = {one: lake.settings.home / "data_docs" / one.url.split("/")[-2] for one in (failed, passed)}
+    assert [json.loads((sites[one] / "report.json").read_text())["ok"] for one in (failed, passed)] == [False, True]
+    assert sites[failed].name in (sites[passed] / "index.html").read_text()
+    with pytest.raises(AuditMissing, match="the newest audit of 2024-08-09 failed"):
+        publication.publish(lake.settings, branch, DAYS)
+    assert head(lake.settings, MAIN) == before
+    target.object(MINUTES).upload(good, mode="wb")
+    target.commit("repair the 9th")
 
 
 def test_after_the_fix_the_next_run_publishes_and_a_rollback_takes_it_back(lake: Lake) -> None:

@@ -154,7 +154,14 @@ def borrowed(settings: Settings, branch: str) -> None:
     repository(settings).branch(branch).commit("the audit of another commit", metadata=facts, allow_empty=True)
 
 
-@pytest.mark.parametrize("spoil", [unaudited, failed, written_after, smuggled, borrowed])
+def failed_on_another_day(settings: Settings, branch: str) -> None:
+    unaudited(settings, branch)
+    audited = head(settings, branch)
+    for day, ok in (("2024-08-08", False), ("2024-08-09", True)):
+        record_audit(settings, branch, of=audited, ok=ok, report=f"http://docs/{day}", days=day)
+
+
+@pytest.mark.parametrize("spoil", [failed_on_another_day, unaudited, failed, written_after, smuggled, borrowed])
 def test_what_no_audit_passed_is_refused_to_us_and_to_a_person(
     settings: Settings, spoil: Callable[[Settings, str], None]
 ) -> None:
@@ -229,6 +236,47 @@ def test_a_verdict_counts_only_for_what_the_audit_saw(settings: Settings) -> Non
         record_audit(settings, branch, of=audited, ok=True, report="")
     verdict = record_audit(settings, branch, of=committed, ok=True, report="")
     assert record_audit(settings, branch, of=committed, ok=True, report="") == verdict
+
+
+def test_the_verdict_of_a_day_stays_when_another_day_is_audited(settings: Settings) -> None:
+    ingest(settings, "days")
+    branch = "etl-two-days"
+    ensure_work_branch(settings, branch)
+    put(settings, branch, "gold/two-days", "x")
+    audited = commit(settings, branch, "build", {"batch.days": "2024-08-08..2024-08-09"})
+    before = head(settings, MAIN)
+
+    def judge(day: str, *, ok: bool) -> str:
+        of = branches.audited_commit(settings, branch)
+        assert of == audited, "the verdicts are about the build, not about each other"
+        return record_audit(settings, branch, of=of, ok=ok, report=f"http://docs/{day}", days=day)
+
+    verdict = judge("2024-08-08", ok=False)
+    judge("2024-08-09", ok=True)
+    kept = [one.id for one in repository(settings).ref(branch).log(max_amount=3)]
+    assert kept[1:] == [verdict, audited]
+    with pytest.raises(AuditMissing, match="the newest audit of 2024-08-08 failed, see http://docs/2024-08-08"):
+        merge_audited(settings, branch)
+    with pytest.raises(ServerException) as refused:  # the gate itself, past our code
+        repository(settings).branch(branch).merge_into(MAIN)
+    assert refused.value.status_code == 412
+    assert head(settings, MAIN) == before
+
+    judge("2024-08-08", ok=True)
+    merge_audited(settings, branch)
+    assert repository(settings).ref(MAIN).get_commit().metadata["audit.days"] == "2024-08-08"
+
+
+def test_a_day_that_was_built_and_not_audited_is_refused(settings: Settings) -> None:
+    branch = "etl-half-audited"
+    ensure_work_branch(settings, branch)
+    put(settings, branch, "gold/half", "x")
+    made = commit(settings, branch, "build", {"batch.days": "2024-08-08..2024-08-09"})
+    record_audit(settings, branch, of=made, ok=True, report="http://docs/8", days="2024-08-08")
+    with pytest.raises(AuditMissing, match="built 2024-08-09, which no audit covers"):
+        merge_audited(settings, branch)
+    record_audit(settings, branch, of=made, ok=True, report="http://docs/9", days="2024-08-09")
+    assert merge_audited(settings, branch) == head(settings, MAIN)
 
 
 def test_rollback_gives_back_the_tree_and_the_next_run_gives_back_the_bronze(settings: Settings) -> None:

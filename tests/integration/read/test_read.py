@@ -5,64 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
-import uuid
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
 from common.clients.lakefs import repository
-from common.days import Days
 from common.errors import ConfigurationError
-from common.settings import REPO, Settings
+from common.settings import REPO
 from spark.batch.files import LakeFiles
-from spark.batch.job import Batch
 from spark.batch.reproduce import published, table_hash
-from tests.conftest import Stack
-from tests.lakes import MIDNIGHT_US, THE_8TH, THE_9TH, bronze_files, empty_branch, rows_of, trade
+from tests.integration.read.built_lake import CHINESE, Lake, trades
+from tests.lakes import THE_8TH, THE_9TH
 from tests.unit.docs.test_lake_to_backtest import BLOCKS, run
 from tests.unit.tickhouse.read.published_lake import busy_market, candle_row
 from tickhouse import read
 from tickhouse.checks.reconcile import gold
-from tickhouse.checks.reconcile.model import CheckedStream, CheckedTrade
 from tickhouse.cli import app
-from tickhouse.lake.branches import commit, ensure_branch, head
+from tickhouse.lake.branches import commit, ensure_branch
 from tickhouse.read.measures import order_flow_imbalance, return_correlations, volatility_by_hour
 
 pytestmark = pytest.mark.integration
-CHINESE = CheckedStream("spot", "币安人生USDT", "aggTrade")
 BOTH: dict[str, Any] = {"start": THE_8TH, "end": "2024-08-10"}
-
-
-def trades() -> list[CheckedTrade]:
-    start = MIDNIGHT_US - 300_000_000
-    return [*busy_market(), *(trade(n, start + n * 7_000_000, 10**8 + n, 3 + n, CHINESE) for n in range(90))]
-
-
-@dataclass(frozen=True)
-class Lake:
-    settings: Settings
-    branch: str
-    commit_id: str
-
-
-@pytest.fixture(scope="module")
-def lake(stack: Stack, spark: SparkSession) -> Lake:
-    """Return a branch whose two days the batch built, committed."""
-    settings, name = stack.up("lakefs"), f"read-{uuid.uuid4().hex[:8]}"
-    empty_branch(settings, name)
-    for path, body in bronze_files(rows_of(trades())).items():
-        repository(settings).branch(name).object(path).upload(body, mode="wb")
-    Batch(spark, LakeFiles.of(settings, name)).run(Days(THE_8TH, THE_9TH))
-    return Lake(settings, name, commit(settings, name, "built", {}))
 
 
 def queried(lake: Lake, table: str, symbol: str) -> list[dict[str, Any]]:
@@ -146,26 +115,35 @@ def test_the_how_to_runs_on_the_real_lake(lake: Lake, capsys: pytest.CaptureFixt
 
 EXECUTE = """
 import sys
-from tickhouse.dag_tasks.monthly_report import execute_notebook, output_texts
-print(*output_texts(execute_notebook(sys.argv[1], "2024-08", sys.argv[2])), sep="\\n")
+from common.settings import load_settings
+from tickhouse.dag_tasks.monthly_report import report
+print(report(load_settings(), sys.argv[1], "2024-08", sys.argv[2]).url)
 """
 
 
 def executed(lake: Lake, notebook: str, home: Path) -> str:
-    """Return what the cells of a notebook show, executed for the lake's commit."""
+    """Return the page of a notebook, executed for the lake's commit."""
     environment = {**os.environ, "AIRFLOW_HOME": str(home), "PYTHONPATH": str(REPO)}
     command = [sys.executable, "-W", "ignore", "-c", EXECUTE, lake.commit_id, notebook]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    reports = lake.settings.home / "data_docs" / "reports"
+    return (reports / done.stdout.split()[-1].split("/")[-1]).read_text()
 
 
-def test_the_notebook_gives_the_published_hash(lake: Lake, tmp_path: Path) -> None:
-    shown = executed(lake, "monthly", tmp_path)
+def test_the_notebook_gives_the_published_hash_and_a_page_of_all_symbols(lake: Lake, tmp_path: Path) -> None:
+    page = executed(lake, "monthly", tmp_path)
 
     wanted = table_hash(published(LakeFiles.of(lake.settings, lake.commit_id), THE_8TH.replace(day=1)))
-    assert re.search(rf"'result_hash': '{wanted}',\s*'equals_published': True", shown)
-    assert f"commit {head(lake.settings, lake.branch)}, month 2024-08" in shown
+    top = page[: page.index("<h1")]
+    assert wanted in top
+    assert f"Equals what was published</dt><dd>yes, commit <code>{lake.commit_id[:16]}" in top
+    for symbol in ("spot BTCUSDT", f"spot {CHINESE.symbol}"):
+        assert f"<td>{symbol}</td>" in page
+        assert f'alt="{symbol}: candles of ' in page
+    assert page.count('src="data:image/png') == 3, "two symbols, and their volatilities"
+    index = (lake.settings.home / "data_docs" / "index.html").read_text()
+    assert f"reports/monthly-2024-08-{lake.commit_id[:16]}.html" in index
 
 
 def test_the_measures_of_a_commit_have_the_hash_of_its_candles(lake: Lake, tmp_path: Path) -> None:
@@ -178,7 +156,7 @@ def test_the_measures_of_a_commit_have_the_hash_of_its_candles(lake: Lake, tmp_p
     busiest = order_flow_imbalance(bars["spot BTCUSDT"])
     tables = [busiest, *(volatility_by_hour(bars[name]) for name in sorted(bars)), return_correlations(bars)]
     wanted = hashlib.sha256("".join(map(table_hash, tables)).encode()).hexdigest()
-    assert f"'result_hash': '{wanted}'" in shown
+    assert wanted in shown[: shown.index("<h1")]
     assert lake.commit_id in shown
 
 

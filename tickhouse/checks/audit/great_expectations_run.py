@@ -13,39 +13,23 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tickhouse.checks.audit.lake_views import EXPECTATIONS
+from tickhouse.checks.audit.outcomes import NO_DATA, LawOutcome, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SITE = "audit"
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenLaw:
-    """One law that does not hold.
-
-    Attributes:
-        suite: The suite that declares it.
-        law: The law in words.
-        rows: How many rows break it.
-        examples: Rows or values that break it.
-        severity: As the suite declares: `critical` stops the publication, a `warning` is shown to
-            people, an `info` is only in the report.
-    """
-
-    suite: str
-    law: str
-    rows: int
-    examples: tuple[str, ...]
-    severity: str = "critical"
-
-    def __str__(self) -> str:
-        return f"{self.suite}: {self.law} ({self.rows} rows{': ' if self.examples else ''}{', '.join(self.examples)})"
+# Failing rows that a report keeps of a law.
+MOST_ROWS = 20
+# Columns that say which row of a law's table it is.
+SUBJECTS = ("table", "column", "topic", "path", "interval", "market", "symbol", "stream", "date", "month")
+COLUMNS = ("column", "column_A", "column_B")
+# COMPLETE names the rows that break a law. The pages show few values of each.
+RESULT_FORMAT = {"result_format": "COMPLETE", "partial_unexpected_count": MOST_ROWS}
 
 
 def suite(name: str, folder: Path = EXPECTATIONS) -> dict[str, Any]:
@@ -60,8 +44,8 @@ def checkpoint(name: str, folder: Path = EXPECTATIONS) -> list[str]:
     return laws
 
 
-def run_checkpoint(tables: Mapping[str, pd.DataFrame], name: str, site: Path) -> list[BrokenLaw]:
-    """Run a checkpoint over the laws' tables, write its Data Docs, and return the broken laws.
+def run_checkpoint(tables: Mapping[str, pd.DataFrame], name: str, site: Path) -> list[LawOutcome]:
+    """Run a checkpoint over the laws' tables, write its Data Docs, and return what came out.
 
     Args:
         tables: Law tables by name; each has a suite of that name.
@@ -80,15 +64,15 @@ def run_checkpoint(tables: Mapping[str, pd.DataFrame], name: str, site: Path) ->
         for law, frame in tables.items():
             batch = source.add_dataframe_asset(law).add_batch_definition_whole_dataframe(name)
             definitions.append((_add_definition(gx, context, law, batch), frame))
-        broken: list[BrokenLaw] = []
+        outcomes: list[LawOutcome] = []
         for definition, frame in definitions:
             ran = context.checkpoints.add(
-                gx.Checkpoint(name=definition.name, validation_definitions=[definition], result_format="SUMMARY")
+                gx.Checkpoint(name=definition.name, validation_definitions=[definition], result_format=RESULT_FORMAT)
             ).run(batch_parameters={"dataframe": frame})
             for result in ran.run_results.values():
-                broken += [_broken_law(definition.name, one, frame) for one in result.results if not one.success]
+                outcomes += [_outcome(definition.name, one, frame) for one in result.results]
         context.build_data_docs(site_names=[SITE])
-    return broken
+    return outcomes
 
 
 def _add_definition(gx: Any, context: Any, law: str, batch: Any) -> Any:
@@ -96,33 +80,71 @@ def _add_definition(gx: Any, context: Any, law: str, batch: Any) -> Any:
     return context.validation_definitions.add(gx.ValidationDefinition(name=law, data=batch, suite=made))
 
 
-def _broken_law(name: str, result: Any, frame: pd.DataFrame) -> BrokenLaw:
-    details = result.result or {}
-    values = details.get("partial_unexpected_list") or []
-    if not values and "observed_value" in details:
-        values = [details["observed_value"]]
-    messages = [one.get("exception_message") for one in _exceptions(result)]
-    return BrokenLaw(
+def _outcome(name: str, result: Any, frame: pd.DataFrame) -> LawOutcome:
+    details, config = result.result or {}, result.expectation_config
+    errors = [str(frame["error"].iloc[0])] if _is_error(frame) else []
+    errors += [] if errors else [str(one.get("exception_message")) for one in _exceptions(result)]
+    is_broken = not result.success or _is_error(frame)
+    outcome: Outcome = "failed" if is_broken else "passed"
+    if not errors and _is_without_data(result, frame):
+        outcome = NO_DATA
+    rows = [] if result.success else _failing_rows(result, frame)
+    return LawOutcome(
         name,
-        str(result.expectation_config.description),
-        int(details.get("unexpected_count") or 0),
-        tuple(str(value) for value in [*messages, *(_rows_of(result, frame) or values[:3])]),
-        result.expectation_config.severity.value,
+        str(config.description),
+        outcome,
+        is_broken=is_broken,
+        severity=config.severity.value,
+        rows=int(details.get("unexpected_count") or 0),
+        examples=() if result.success else (*errors, *_examples(result, frame, rows)),
+        failing=tuple(rows),
+        reason=str((config.meta or {}).get("reason", "")),
+        error=errors[0] if errors else "",
     )
 
 
-def _rows_of(result: Any, frame: pd.DataFrame) -> list[str]:
-    """Return up to three rows that break a law of one column as `<subject>: <value>`.
+def _is_error(frame: pd.DataFrame) -> bool:
+    """Return whether a law's table is only the error that its query gave."""
+    return list(frame.columns) == ["error"]
 
-    The result is empty for other laws.
-    """
-    column = result.expectation_config.kwargs.get("column")
-    subject = [name for name in ("market", "symbol", "stream", "date") if name in frame.columns]
-    values = set((result.result or {}).get("partial_unexpected_list") or [])
-    if column not in frame.columns or not subject or not values:
-        return []
-    rows = frame[frame[column].isin(values)].head(3)
-    return [f"{' '.join(str(row[name]) for name in subject)}: {row[column]}" for _, row in rows.iterrows()]
+
+def _columns(result: Any) -> list[str]:
+    return [value for key, value in result.expectation_config.kwargs.items() if key in COLUMNS]
+
+
+def _is_without_data(result: Any, frame: pd.DataFrame) -> bool:
+    """Return whether there was no value that the law could be about."""
+    columns = _columns(result)
+    if not len(frame):
+        return True
+    if not columns or result.expectation_config.type == "expect_column_values_to_be_null":
+        return False
+    return all(column in frame.columns and bool(frame[column].isna().all()) for column in columns)
+
+
+def _failing_rows(result: Any, frame: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the first rows that break a law: what names the row, and the columns of the law."""
+    indices = (result.result or {}).get("unexpected_index_list") or []
+    shown = [name for name in (*SUBJECTS, *_columns(result)) if name in frame.columns]
+    rows = frame.loc[indices[:MOST_ROWS], list(dict.fromkeys(shown))]
+    return [{str(name): _text(value) for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None or value != value else str(value)  # noqa: PLR0124  # only NaN differs from itself
+
+
+def _examples(result: Any, frame: pd.DataFrame, rows: list[dict[str, str]]) -> list[str]:
+    """Return up to three rows in a few words: `<what>: <value>`, or `<what>: <value> / <other>`."""
+    columns = _columns(result)
+    if not rows:
+        observed = (result.result or {}).get("observed_value")
+        return [] if observed is None or not len(frame) else [str(observed)]
+    subjects = [name for name in rows[0] if name not in columns]
+    return [
+        ": ".join(filter(None, (" ".join(row[name] for name in subjects), " / ".join(row[name] for name in columns))))
+        for row in rows[:3]
+    ]
 
 
 def _exceptions(result: Any) -> list[dict[str, Any]]:

@@ -10,10 +10,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import structlog
 
@@ -26,10 +25,11 @@ from common.settings import Settings
 from tickhouse.checks.audit.run import AuditReport, audit_lake
 from tickhouse.dag_tasks.nightly.missing_ids import MissingIds, known_missing, missing_ids_parquet, tables_of
 from tickhouse.lake import audit_verdict as verdicts
-from tickhouse.lake.branches import commit, ensure_work_branch, head, merge_audited, record_audit, tag
+from tickhouse.lake.branches import audited_commit, commit, ensure_work_branch, head, merge_audited, record_audit, tag
 from tickhouse.lake.ingest_commit import newest_ingest_commit
 from tickhouse.lake.refs import exists
 from tickhouse.lineage.events import record
+from tickhouse.lineage.publication_page import write_publication_page
 from tickhouse.lineage.runs import build_run, publish_run
 
 # Metadata of a commit: `real` or `simulated`.
@@ -107,7 +107,7 @@ def commit_build(
         for path, table in tables.items():
             target.object(path).upload(missing_ids_parquet(table), mode="wb")
     kind = kind_of(settings.home) or "unknown"
-    made = commit(settings, branch, f"Build silver and gold of {days}", {"batch.days": str(days), MARKET: kind})
+    made = commit(settings, branch, f"Build silver and gold of {days}", {verdicts.BUILT_DAYS: str(days), MARKET: kind})
     record(settings, build_run(settings, newest_ingest_commit(settings, made), made, days))
     return made
 
@@ -115,17 +115,17 @@ def commit_build(
 def audit(settings: Settings, branch: str, days: Days) -> AuditReport:
     """Audit the head of the branch and record the verdict in a commit; return the report.
 
-    A head that already carries a passed audit is not audited again.
+    Days of which the newest audit of this commit passed are not audited again.
 
     Raises:
         StoreUnavailable: The lake does not answer.
     """
-    newest = head(settings, branch)
-    earlier_report = passed_audit(settings, newest, days)
+    newest = audited_commit(settings, branch)
+    earlier_report = passed_audit(settings, branch, days)
     if earlier_report is not None:
         return earlier_report
-    report = audit_lake(settings, newest, days)
-    record_audit(settings, branch, of=newest, ok=report.ok, report=report.url, warnings=report.warnings)
+    report = audit_lake(settings, newest, days, branch)
+    record_audit(settings, branch, of=newest, ok=report.ok, report=report.url, days=str(days), warnings=report.warnings)
     return report
 
 
@@ -138,7 +138,7 @@ def require_passed(report: AuditReport, branch: str, days: Days) -> AuditReport:
     if report.ok:
         return report
     raise AuditFailed(
-        f"{branch} breaks {len(report.broken)} laws: {'; '.join(report.broken)}",
+        f"{branch} did not pass the audit: {'; '.join(report.broken)}",
         broken=report.broken,
         report=report.url,
         days=(str(days.first), str(days.last)),
@@ -147,14 +147,18 @@ def require_passed(report: AuditReport, branch: str, days: Days) -> AuditReport:
     )
 
 
-def passed_audit(settings: Settings, commit_id: str, days: Days) -> AuditReport | None:
-    """Return the report of a commit that records a passed audit; None for any other commit."""
+def passed_audit(settings: Settings, branch: str, days: Days) -> AuditReport | None:
+    """Return the report of the audit by which a branch may be merged, if it covers the days.
+
+    None when the newest verdict did not pass or is of other days.
+    """
     with lake_errors(settings):
-        metadata: dict[str, Any] = dict(repository(settings).ref(commit_id).get_commit().metadata or {})
-    if metadata.get(verdicts.OK) != "true":
+        found, of, _ = verdicts.read_verdicts(repository(settings), branch)
+    metadata: Mapping[str, str] = found[0][1] if found else {}
+    if metadata.get(verdicts.OK) != "true" or metadata.get(verdicts.DAYS) != str(days):
         return None
-    of, url, warnings = metadata[verdicts.OF], metadata[verdicts.REPORT], verdicts.warnings_in(metadata)
-    return AuditReport(of, "lake", str(days), ok=True, url=url, broken=(), warnings=warnings)
+    url, warnings = metadata[verdicts.REPORT], verdicts.warnings_in(metadata)
+    return AuditReport(of, "lake", str(days), ok=True, url=url, broken=(), warnings=warnings, verdict="passed")
 
 
 def publish(settings: Settings, branch: str, days: Days) -> Published:
@@ -169,4 +173,5 @@ def publish(settings: Settings, branch: str, days: Days) -> Published:
         verdict = dict(repository(settings).ref(branch).get_commit().metadata or {})
     merge_id = merge_audited(settings, branch)
     record(settings, publish_run(settings, verdict.get(verdicts.OF, merge_id), merge_id, days))
+    write_publication_page(settings, merge_id, days)
     return Published(merge_id, [tag(settings, f"daily-{day}", merge_id) for day in days])
