@@ -33,12 +33,14 @@ from spark.checkpoints.start_offsets import read_note
 from spark.lake_target import lake_target
 from spark.streaming.candle_sink import CandleStore, touched_bars
 from spark.streaming.candle_topic import CandleTopic
+from spark.streaming.column_sums import partial_sums_task
 from spark.streaming.decode import SubjectSchemas, decode, reject_out_of_range
 from spark.streaming.kafka_sink import dead_letters, enriched_or_dead, refused_letters, send
-from spark.streaming.lake_sink import write_batch
+from spark.streaming.lake_sink import good_or_null, write_batch, write_files
+from spark.streaming.lake_trades import write_trades
 from spark.streaming.live_candles import LiveCandles
 from spark.streaming.new_ids import FreshPartials
-from spark.streaming.partial_sums import PARTIAL_SQL, Ranges, SymbolStream, TradeReader, partial_sums_task
+from spark.streaming.partial_sums import PARTIAL_SQL, Ranges, SymbolStream, TradeReader
 from spark.streaming.redis_sink import LatestTrade, LatestTradeStore, advance, seen_ranges
 from spark.streaming.series_points import POINT_SQL, points_task
 from spark.streaming.series_sink import SeriesStore, points_of, written_text
@@ -162,10 +164,15 @@ class TradeReaders:
 
 
 class PartialSums:
-    """Computes the partial sums of a batch of trades in Spark's tasks (`partial_sums.py`)."""
+    """Computes the partial sums of a batch of trades in Spark's tasks (`column_sums.py`).
 
-    def __init__(self, settings: Settings) -> None:
-        self._readers = TradeReaders(settings)
+    Args:
+        settings: Address of the registry.
+        is_newest_only: Whether the newest minute of each stream is enough, without checksums.
+    """
+
+    def __init__(self, settings: Settings, *, is_newest_only: bool = False) -> None:
+        self._readers, self._is_newest_only = TradeReaders(settings), is_newest_only
 
     def __call__(self, batch: DataFrame, seen: Mapping[SymbolStream, Ranges]) -> list[dict[str, Any]]:
         """Return rows of `spark.streaming.partial_sums.PARTIAL_ARROW`.
@@ -173,10 +180,8 @@ class PartialSums:
         Raises:
             ServiceNotReady: The registry does not answer.
         """
-        reader = self._readers()
-        rows: list[dict[str, Any]] = (
-            batch.select("value").mapInArrow(partial_sums_task(reader, seen), PARTIAL_SQL).toArrow().to_pylist()
-        )
+        task = partial_sums_task(self._readers(), seen, is_newest_only=self._is_newest_only)
+        rows: list[dict[str, Any]] = batch.select("value").mapInArrow(task, PARTIAL_SQL).toArrow().to_pylist()
         return rows
 
 
@@ -205,7 +210,7 @@ def last(settings: Settings) -> BatchWork:
 
     It keeps the latest price and the 1-minute average of each stream in Redis.
     """
-    sums = PartialSums(settings)
+    sums = PartialSums(settings, is_newest_only=True)
     store = LatestTradeStore(settings.redis_dsn())
 
     def work(batch: DataFrame, _: int) -> None:
@@ -289,7 +294,7 @@ def lake(settings: Settings, table: str) -> BatchWork:
     """
     is_trade = table == "trades"
     topic = TRADES if is_trade else TICKS
-    decoder = RecordDecoder(settings, topic, load("trade" if is_trade else "tick"), is_trade=is_trade)
+    readers, decoder = TradeReaders(settings), RecordDecoder(settings, topic, load("tick"), is_trade=False)
     checkpoint = checkpoint_folder(stream_folder(settings), f"lake_{table}")
     target = lake_target(settings, table)
 
@@ -299,10 +304,14 @@ def lake(settings: Settings, table: str) -> BatchWork:
         if note is not None:
             records = drop_held_offsets(batch, note.skip)
             of_topic = replace(target, topic_id=note.topic_id, generation=note.generation)
-        decoded = decoder(records)
-        written = write_batch(decoded, batch_id, of_topic)
-        if written.bad_rows and not is_trade:
-            send(dead_letters(decoded), settings.kafka_bootstrap_servers)
+        if is_trade:
+            places = records.select("value", "partition", "offset")
+            written = write_batch(places, write_trades(of_topic, readers()), batch_id, of_topic)
+        else:
+            decoded = decoder(records)
+            written = write_batch(good_or_null(decoded), write_files(of_topic), batch_id, of_topic)
+            if written.bad_rows:
+                send(dead_letters(decoded), settings.kafka_bootstrap_servers)
         if written.bad_rows:
             log.warning("dead_letters", table=table, records=written.bad_rows)
         log.info("lake_batch", table=table, batch=batch_id, rows=written.rows, bad_rows=written.bad_rows)
