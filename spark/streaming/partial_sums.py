@@ -71,6 +71,11 @@ class SymbolStream(NamedTuple):
     stream: str
 
 
+def stream_of(row: Mapping[str, Any]) -> SymbolStream:
+    """Return the stream of a row of `PARTIAL_ARROW`."""
+    return SymbolStream(row["market"], row["symbol"], row["stream"])
+
+
 class TradeFacts(NamedTuple):
     """The fields of a trade that the sums need.
 
@@ -255,7 +260,7 @@ def mark_fresh(rows: Sequence[dict[str, Any]], seen: Mapping[SymbolStream, Range
     held = KnownIds(seen)
     result = []
     for row in rows:
-        stream = SymbolStream(row["market"], row["symbol"], row["stream"])
+        stream = stream_of(row)
         count = sum(held.count(stream, run["lo"], run["hi"]) for run in row["ids"])
         if 0 < count < sum(run["hi"] - run["lo"] + 1 for run in row["ids"]):
             return None
