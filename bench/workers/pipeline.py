@@ -57,7 +57,7 @@ def remove_results(settings: Settings, name: str) -> None:
 
 
 def drained(spark: SparkSession, settings: Settings, query: StreamQuery) -> dict[str, Any]:
-    """Let a query read all records that are there; return how many, and its wall and CPU seconds."""
+    """Let a query read all records that are there; return how many, and what it took."""
     began, spent = time.perf_counter(), tree_cpu_s(os.getpid())
     source = (
         spark.readStream.format("kafka")
