@@ -28,6 +28,7 @@ NAMES = (
     "producer_vs_perf_tool",
     "frames_vs_cryptofeed",
     "spark_parquet",
+    "pipeline_cpu",
     "postgres_upsert",
     "influx_write",
     "ids_that_skip",

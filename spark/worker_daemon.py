@@ -21,7 +21,8 @@ from importlib.util import find_spec
 # What the tasks of the streaming job and of the batch import.
 TASK_MODULES = (
     *("pandas", "pyarrow.parquet"),
-    *("spark.batch.files", "spark.streaming.lake_sink", "spark.streaming.series_points"),
+    *("spark.batch.files", "spark.streaming.column_sums", "spark.streaming.lake_trades"),
+    "spark.streaming.series_points",
 )
 
 

@@ -83,6 +83,16 @@ def inspect(folder: Path, topic: str) -> Checkpoint:
     )
 
 
+def records_of(folder: Path, topic: str, batch: int) -> int:
+    """Return how many offsets a batch spans that was planned; 0 when the files do not show it."""
+    end = _offsets(folder / "offsets" / str(batch), topic)
+    previous = folder / "offsets" / str(batch - 1) if batch else folder / "sources" / "0" / "0"
+    start = _offsets(previous, topic) if batch else _initial(previous, topic)
+    if end is None or start is None:
+        return 0
+    return sum(max(until - start.get(part, until), 0) for part, until in end.items())
+
+
 def _damages(
     folder: Path, offsets: Mapping[int, Offsets | None], commits: Mapping[int, bool], initial: Offsets | None
 ) -> Iterable[Damage]:

@@ -121,7 +121,7 @@ def decode(records: DataFrame, schemas: WriterSchemas) -> DataFrame:
     # The optimiser does not push expressions through a generator such as explode. Without it, each
     # of the five uses of a field below would decode the record again.
     once = framed.select("*", F.explode(F.array(_record(known, schemas.reader))).alias("record"))
-    return once.select(*records.columns, "record", _reason(tuple(schemas.by_id)).alias("reason"))
+    return once.select(*records.columns, "record", _reason(tuple(schemas.by_id), schemas.reader).alias("reason"))
 
 
 @lru_cache(maxsize=8)
@@ -135,15 +135,17 @@ def _record(known: tuple[tuple[int, str], ...], reader: str) -> Column:
 
 
 @lru_cache(maxsize=8)
-def _reason(known: tuple[int, ...]) -> Column:
+def _reason(known: tuple[int, ...], reader: str) -> Column:
     # Mode PERMISSIVE returns a struct of nulls for undecodable bytes. The event_id of a decoded
-    # record is never null.
+    # record is never null. The JVM takes any bytes as text, the decoders in Python only UTF-8.
     is_known = F.col("schema_id").isin(sorted(known))
+    texts = [F.col(f"record.{field['name']}") for field in json.loads(reader)["fields"] if "string" in field["type"]]
+    is_text = F.is_valid_utf8(F.concat_ws(" ", *texts))
     return (
         F.when(F.col("value").isNull() | (F.length("value") == 0), "empty")
         .when(F.col("schema_id").isNull(), "bad_magic")
         .when(~is_known, "unknown_schema_id")
-        .when(F.col("record.event_id").isNull(), "undecodable")
+        .when(F.col("record.event_id").isNull() | ~is_text, "undecodable")
     )
 
 

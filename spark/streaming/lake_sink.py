@@ -58,7 +58,10 @@ def hours_of(table: pa.Table, time_columns: tuple[str, ...]) -> pa.Array:
     return pc.divide(times.cast(pa.int64()), _US_PER_HOUR)
 
 
-def write_files(target: LakeTarget) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+Task = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
+
+
+def write_files(target: LakeTarget) -> Task:
     """Return the body of a Spark task that writes its rows and returns one row per written file.
 
     Its input columns are the fields of the record (null where it did not decode),
@@ -68,15 +71,19 @@ def write_files(target: LakeTarget) -> Callable[[Iterable[pa.RecordBatch]], Iter
 
     def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         non_empty = [batch for batch in batches if batch.num_rows]
-        if not non_empty:
-            return
-        rows, client = pa.Table.from_batches(non_empty), target.client()
-        for partition in pc.unique(rows["kafka_partition"]).to_pylist():
-            of_partition = _where(rows, pc.equal(rows["kafka_partition"], partition))
-            written = list(_write_partition(target, client, partition, of_partition))
-            yield pa.RecordBatch.from_pylist(written, _FILE_ARROW)
+        if non_empty:
+            yield from write_rows(target, pa.Table.from_batches(non_empty))
 
     return task
+
+
+def write_rows(target: LakeTarget, rows: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Write the rows of a task, and yield one row per written file as `write_files` does."""
+    client = target.client()
+    for partition in pc.unique(rows["kafka_partition"]).to_pylist():
+        of_partition = _where(rows, pc.equal(rows["kafka_partition"], partition))
+        written = list(_write_partition(target, client, partition, of_partition))
+        yield pa.RecordBatch.from_pylist(written, _FILE_ARROW)
 
 
 def _write_partition(target: LakeTarget, client: Any, partition: int, rows: pa.Table) -> Iterator[dict[str, Any]]:
@@ -154,11 +161,18 @@ class BatchCounts:
     bad_rows: int = 0
 
 
-def write_batch(decoded: DataFrame, batch_id: int, target: LakeTarget) -> BatchCounts:
+def good_or_null(decoded: DataFrame) -> DataFrame:
+    """Return a batch decoded by `spark.streaming.decode.decode` as `write_files` takes it."""
+    record = decoded.selectExpr("record.*", "partition", "offset", "reason IS NULL AS is_good")
+    return record.withColumnsRenamed({"partition": "kafka_partition", "offset": "kafka_offset"})
+
+
+def write_batch(rows: DataFrame, task: Task, batch_id: int, target: LakeTarget) -> BatchCounts:
     """Write one micro-batch to bronze, then its manifest; an empty batch has no manifest.
 
     Args:
-        decoded: The batch, decoded by `spark.streaming.decode.decode`.
+        rows: What the task reads.
+        task: `write_files`, or `lake_trades.write_trades`.
         batch_id: Spark's number of the batch.
         target: The bronze table.
 
@@ -166,14 +180,12 @@ def write_batch(decoded: DataFrame, batch_id: int, target: LakeTarget) -> BatchC
         StoreUnavailable: The gateway does not answer. Files without a manifest may exist; readers
             ignore them.
     """
-    record = decoded.selectExpr("record.*", "partition", "offset", "reason IS NULL AS is_good")
-    rows = record.withColumnsRenamed({"partition": "kafka_partition", "offset": "kafka_offset"})
     with _gateway_errors(target):
         client = target.client()
         # Fail here when the gateway is down. Spark would first retry the task, log its error and
         # wrap it.
         client.head_bucket(Bucket=target.repository)
-        files = rows.mapInArrow(write_files(target), FILE_SCHEMA).toArrow().to_pylist()
+        files = rows.mapInArrow(task, FILE_SCHEMA).toArrow().to_pylist()
         if not files:
             return BatchCounts()
         document = manifest(target, batch_id, files)

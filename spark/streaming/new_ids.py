@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from spark.streaming.partial_sums import Ranges, SymbolStream, mark_fresh, merge_ranges
+from spark.streaming.partial_sums import Ranges, SymbolStream, mark_fresh, merge_ranges, stream_of
 
 Batch = TypeVar("Batch")
 Row = dict[str, Any]
@@ -74,7 +74,7 @@ class FreshPartials(Generic[Batch]):
                 asked[stream] = last + 1, last + 2 * size
                 new.append({**stream._asdict(), "ids": [{"lo": last + 1, "hi": last + 2 * size}]})
         held = self._held(new) if new else {}
-        again = {_stream(row) for row in new}
+        again = {stream_of(row) for row in new}
         self._ahead = {key: held.get(key, []) if key in again else self._ahead.get(key, []) for key in asked}
         self._asked = asked
 
@@ -84,14 +84,10 @@ def _split(rows: Iterable[Row], asked: Mapping[SymbolStream, tuple[int, int]]) -
     unknown: list[Row] = []
     known: list[Row] = []
     for row in rows:
-        first, last = asked.get(_stream(row), (0, -1))
+        first, last = asked.get(stream_of(row), (0, -1))
         is_known = not row["is_fresh"] or (first <= row["ids"][0]["lo"] and row["ids"][-1]["hi"] <= last)
         (known if is_known else unknown).append(row)
     return unknown, known
-
-
-def _stream(row: Row) -> SymbolStream:
-    return SymbolStream(row["market"], row["symbol"], row["stream"])
 
 
 def _union(left: Mapping[SymbolStream, Ranges], right: Mapping[SymbolStream, Ranges]) -> dict[SymbolStream, Ranges]:
@@ -102,7 +98,7 @@ def _spans(rows: Iterable[Row]) -> dict[SymbolStream, tuple[int, int]]:
     """Return the first and last id of each stream if the store held some of its ids already."""
     spans: dict[SymbolStream, tuple[int, int, bool]] = {}
     for row in rows:
-        key = _stream(row)
+        key = stream_of(row)
         low, high = row["ids"][0]["lo"], row["ids"][-1]["hi"]
         first, last, is_known = spans.get(key, (low, high, False))
         spans[key] = min(first, low), max(last, high), is_known or not row["is_fresh"]

@@ -16,7 +16,7 @@ import io
 import struct
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
@@ -29,6 +29,8 @@ from schemas.contracts import quote_quantity
 
 MINUTE_US = 60_000_000
 FRAME_BYTES = 5
+# Prices and quantities are decimal(28,8).
+END_OF_DECIMAL = 10**28
 
 _PRICE, _QTY, _QUOTE = pa.decimal128(28, 8), pa.decimal128(38, 8), pa.decimal128(38, 16)
 _RANGES = pa.list_(pa.struct([("lo", pa.int64()), ("hi", pa.int64())]))
@@ -67,6 +69,11 @@ class SymbolStream(NamedTuple):
     market: str
     symbol: str
     stream: str
+
+
+def stream_of(row: Mapping[str, Any]) -> SymbolStream:
+    """Return the stream of a row of `PARTIAL_ARROW`."""
+    return SymbolStream(row["market"], row["symbol"], row["stream"])
 
 
 class TradeFacts(NamedTuple):
@@ -158,10 +165,10 @@ class PartialSum:
         sums = {
             "events": self.events,
             "trades": self.trades,
-            "volume": _decimal(self.volume, 8),
-            "quote_volume": _decimal(self.quote, 16),
-            "taker_buy_volume": _decimal(self.buy_volume, 8),
-            "taker_buy_quote_volume": _decimal(self.buy_quote, 16),
+            "volume": scaled_decimal(self.volume, 8),
+            "quote_volume": scaled_decimal(self.quote, 16),
+            "taker_buy_volume": scaled_decimal(self.buy_volume, 8),
+            "taker_buy_quote_volume": scaled_decimal(self.buy_quote, 16),
             "checksum": str(self.checksum),
         }
         return {**head, **ids, **sums, **self._prices()}
@@ -172,18 +179,19 @@ class PartialSum:
         return {
             "open_trade_id": self.first.trade_id,
             "close_trade_id": self.last.trade_id,
-            "open": _decimal(self.first.price, 8),
-            "high": _decimal(self.high, 8),
-            "low": _decimal(self.low, 8),
-            "close": _decimal(self.last.price, 8),
+            "open": scaled_decimal(self.first.price, 8),
+            "high": scaled_decimal(self.high, 8),
+            "low": scaled_decimal(self.low, 8),
+            "close": scaled_decimal(self.last.price, 8),
             "last_event_id": self.last.event_id,
             "last_side": self.last.side,
-            "last_qty": _decimal(self.last.qty, 8),
+            "last_qty": scaled_decimal(self.last.qty, 8),
             "last_trade_time_us": self.last.time_us,
         }
 
 
-def _decimal(units: int, scale: int) -> Decimal:
+def scaled_decimal(units: int, scale: int) -> Decimal:
+    """Return units x 10^-scale, exact at any size."""
     # Made from digits, because arithmetic would round to the 28 digits of the decimal context.
     sign = 1 if units < 0 else 0
     return Decimal((sign, tuple(map(int, str(abs(units)))), -scale))
@@ -252,7 +260,7 @@ def mark_fresh(rows: Sequence[dict[str, Any]], seen: Mapping[SymbolStream, Range
     held = KnownIds(seen)
     result = []
     for row in rows:
-        stream = SymbolStream(row["market"], row["symbol"], row["stream"])
+        stream = stream_of(row)
         count = sum(held.count(stream, run["lo"], run["hi"]) for run in row["ids"])
         if 0 < count < sum(run["hi"] - run["lo"] + 1 for run in row["ids"]):
             return None
@@ -285,25 +293,25 @@ def partials(trades: Iterable[TradeFacts], seen: Mapping[SymbolStream, Ranges]) 
     return [total.row(*key) for key, total in sums.items()]
 
 
-Task = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
-
-
 class TradeReader:
     """Decodes Trade records in Confluent framing; it is pickled into Spark's tasks.
 
     Args:
         schemas: Writer schemas by registry id, as JSON documents without logical types.
+
+    Attributes:
+        schemas: These schemas.
     """
 
     def __init__(self, schemas: Mapping[int, Any]) -> None:
-        self._schemas = dict(schemas)
+        self.schemas = dict(schemas)
 
     def records(self, values: Iterable[bytes | None]) -> Iterator[dict[str, Any] | None]:
         """Yield each value's record without logical types, or None where a value does not decode.
 
         Query `enriched` sends those to the dead letters (kafka_sink.py).
         """
-        parsed = {number: fastavro.parse_schema(document) for number, document in self._schemas.items()}
+        parsed = {number: fastavro.parse_schema(document) for number, document in self.schemas.items()}
         for value in values:
             yield self._read(value, parsed)
 
@@ -329,7 +337,13 @@ class TradeReader:
         except (EOFError, IndexError, ValueError, OverflowError, MemoryError):
             return None
         found: dict[str, Any] = record
-        return found
+        return found if _is_decimal(found["price"]) and _is_decimal(found["qty"]) else None
+
+
+def _is_decimal(units: bytes) -> bool:
+    """Return whether the bytes of a decimal(28,8) are a number of at most 28 digits."""
+    # A number of 11 bytes has fewer digits. Query `enriched` cannot read an empty number either.
+    return 0 < len(units) < 12 or (len(units) > 0 and abs(int.from_bytes(units, signed=True)) < END_OF_DECIMAL)
 
 
 def _facts_of(record: Mapping[str, Any], streams: dict[tuple[str, str, str], SymbolStream]) -> TradeFacts:
@@ -344,17 +358,3 @@ def _facts_of(record: Mapping[str, Any], streams: dict[tuple[str, str, str], Sym
         record["side"],
         record["trade_time"],
     )
-
-
-def partial_sums_task(
-    reader: TradeReader, seen: Mapping[SymbolStream, Ranges]
-) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
-    """Return the body of a Spark task: a column of Kafka values in, rows of `PARTIAL_ARROW` out."""
-
-    def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        values = (value for batch in batches for value in batch.column(0).to_pylist())
-        rows = partials(reader.facts(values), seen)
-        if rows:
-            yield pa.RecordBatch.from_pylist(rows, PARTIAL_ARROW)
-
-    return task

@@ -27,18 +27,20 @@ from common.settings import Settings
 from common.topics import CANDLES, ENRICHED_TRADES, SERIES_DEAD_LETTERS, TICKS, TRADES
 from schemas.loading import canonical_text, load, strip_logical_types
 from spark.checkpoints.driver_lease import stream_folder
-from spark.checkpoints.folder import OffsetRanges
+from spark.checkpoints.folder import OffsetRanges, records_of
 from spark.checkpoints.recovery import checkpoint_folder
 from spark.checkpoints.start_offsets import read_note
 from spark.lake_target import lake_target
 from spark.streaming.candle_sink import CandleStore, touched_bars
 from spark.streaming.candle_topic import CandleTopic
+from spark.streaming.column_sums import partial_sums_task
 from spark.streaming.decode import SubjectSchemas, decode, reject_out_of_range
 from spark.streaming.kafka_sink import dead_letters, enriched_or_dead, refused_letters, send
-from spark.streaming.lake_sink import write_batch
+from spark.streaming.lake_sink import good_or_null, write_batch, write_files
+from spark.streaming.lake_trades import write_trades
 from spark.streaming.live_candles import LiveCandles
 from spark.streaming.new_ids import FreshPartials
-from spark.streaming.partial_sums import PARTIAL_SQL, Ranges, SymbolStream, TradeReader, partial_sums_task
+from spark.streaming.partial_sums import PARTIAL_SQL, Ranges, SymbolStream, TradeReader, mark_fresh, stream_of
 from spark.streaming.redis_sink import LatestTrade, LatestTradeStore, advance, seen_ranges
 from spark.streaming.series_points import POINT_SQL, points_task
 from spark.streaming.series_sink import SeriesStore, points_of, written_text
@@ -49,6 +51,9 @@ log = structlog.get_logger("spark.streaming.queries")
 
 # A batch of the lake, the largest one, takes 1 to 5 s.
 SLOW_BATCH_S = 10.0
+# From this size on a batch is read by one task per topic partition. A live batch is far smaller,
+# and one task costs it a third of what three do.
+FEWEST_IN_PARALLEL = 20_000
 
 BatchWork = Callable[[DataFrame, int], None]
 
@@ -63,9 +68,6 @@ class StreamQuery:
         every: Trigger interval.
         most_records: Records of the largest micro-batch; this bounds memory while a query catches
             up.
-        is_parallel: Whether a batch is split into one task per topic partition. All other queries
-            read a batch in one task: their batches are small, one task costs half of what six do,
-            and it still decodes more than 50,000 records/s.
         run: Does the work of one micro-batch of Kafka records. It may be called again with the same
             batch.
     """
@@ -74,7 +76,6 @@ class StreamQuery:
     topic: str
     every: str
     most_records: int
-    is_parallel: bool
     run: BatchWork
 
 
@@ -110,23 +111,24 @@ def streaming_queries(settings: Settings, stop: threading.Event) -> list[StreamQ
         stop: Set when the driver is asked to stop; ends the retries of a store that is down.
     """
 
-    def query(
-        name: str, topic: str, every: str, most_records: int, work: BatchWork, *, is_parallel: bool = False
-    ) -> StreamQuery:
+    def query(name: str, topic: str, every: str, most_records: int, work: BatchWork) -> StreamQuery:
+        checkpoint = checkpoint_folder(stream_folder(settings), name)
+
         def run(batch: DataFrame, batch_id: int) -> None:
-            records = batch if is_parallel else batch.coalesce(1)
+            is_large = records_of(checkpoint, topic, batch_id) >= FEWEST_IN_PARALLEL
+            records = batch if is_large else batch.coalesce(1)
             with correlated(f"{name}:{batch_id}", stream__query=name, stream__batch_id=batch_id):
                 started = time.monotonic()
                 retry_until_up(lambda: work(records, batch_id), query=name, stop=stop)
                 _log_duration(time.monotonic() - started, is_lake=name.startswith("lake_"))
 
-        return StreamQuery(name, topic, every, most_records, is_parallel, run)
+        return StreamQuery(name, topic, every, most_records, run)
 
     return [
         query("candles", TRADES, "300 milliseconds", 100_000, candles(settings)),
         query("last", TRADES, "300 milliseconds", 100_000, last(settings)),
         query("enriched", TRADES, "1 second", 100_000, enriched(settings)),
-        query("lake_trades", TRADES, "10 seconds", 400_000, lake(settings, "trades"), is_parallel=True),
+        query("lake_trades", TRADES, "10 seconds", 400_000, lake(settings, "trades")),
         query("lake_ticks", TICKS, "10 seconds", 400_000, lake(settings, "ticks")),
         query("statistics", CANDLES, "1 second", 50_000, statistics(settings)),
         query("series", TRADES, "500 milliseconds", 100_000, series(settings)),
@@ -162,10 +164,15 @@ class TradeReaders:
 
 
 class PartialSums:
-    """Computes the partial sums of a batch of trades in Spark's tasks (`partial_sums.py`)."""
+    """Computes the partial sums of a batch of trades in Spark's tasks (`column_sums.py`).
 
-    def __init__(self, settings: Settings) -> None:
-        self._readers = TradeReaders(settings)
+    Args:
+        settings: Address of the registry.
+        is_newest_only: Whether the newest minute of each stream is enough, without checksums.
+    """
+
+    def __init__(self, settings: Settings, *, is_newest_only: bool = False) -> None:
+        self._readers, self._is_newest_only = TradeReaders(settings), is_newest_only
 
     def __call__(self, batch: DataFrame, seen: Mapping[SymbolStream, Ranges]) -> list[dict[str, Any]]:
         """Return rows of `spark.streaming.partial_sums.PARTIAL_ARROW`.
@@ -173,10 +180,8 @@ class PartialSums:
         Raises:
             ServiceNotReady: The registry does not answer.
         """
-        reader = self._readers()
-        rows: list[dict[str, Any]] = (
-            batch.select("value").mapInArrow(partial_sums_task(reader, seen), PARTIAL_SQL).toArrow().to_pylist()
-        )
+        task = partial_sums_task(self._readers(), seen, is_newest_only=self._is_newest_only)
+        rows: list[dict[str, Any]] = batch.select("value").mapInArrow(task, PARTIAL_SQL).toArrow().to_pylist()
         return rows
 
 
@@ -205,23 +210,27 @@ def last(settings: Settings) -> BatchWork:
 
     It keeps the latest price and the 1-minute average of each stream in Redis.
     """
-    sums = PartialSums(settings)
+    sums = PartialSums(settings, is_newest_only=True)
     store = LatestTradeStore(settings.redis_dsn())
 
     def work(batch: DataFrame, _: int) -> None:
-        before = store.load()
-        store.store(before, advance_all(before, sums(batch, seen_ranges(before))))
+        rows = sums(batch, {})
+        before = store.load({stream_of(row) for row in rows})
+        # Nearly all batches are new, or come again as a whole. Only one of which Redis has some
+        # trades but not all is summed a second time.
+        fresh = mark_fresh(rows, seen_ranges(before))
+        store.store(before, advance_all(before, sums(batch, seen_ranges(before)) if fresh is None else fresh))
 
     return work
 
 
 def advance_all(
-    before: Mapping[SymbolStream, LatestTrade], rows: list[dict[str, object]]
+    before: Mapping[SymbolStream, LatestTrade], rows: list[dict[str, Any]]
 ) -> dict[SymbolStream, LatestTrade]:
     """Return the state of each stream after a batch of partial sums (pure)."""
-    by_stream: dict[SymbolStream, list[dict[str, object]]] = {}
+    by_stream: dict[SymbolStream, list[dict[str, Any]]] = {}
     for row in rows:
-        by_stream.setdefault(SymbolStream(str(row["market"]), str(row["symbol"]), str(row["stream"])), []).append(row)
+        by_stream.setdefault(stream_of(row), []).append(row)
     after = dict(before)
     for stream, of_stream in by_stream.items():
         state = advance(before.get(stream), of_stream)
@@ -289,7 +298,7 @@ def lake(settings: Settings, table: str) -> BatchWork:
     """
     is_trade = table == "trades"
     topic = TRADES if is_trade else TICKS
-    decoder = RecordDecoder(settings, topic, load("trade" if is_trade else "tick"), is_trade=is_trade)
+    readers, decoder = TradeReaders(settings), RecordDecoder(settings, topic, load("tick"), is_trade=False)
     checkpoint = checkpoint_folder(stream_folder(settings), f"lake_{table}")
     target = lake_target(settings, table)
 
@@ -299,10 +308,14 @@ def lake(settings: Settings, table: str) -> BatchWork:
         if note is not None:
             records = drop_held_offsets(batch, note.skip)
             of_topic = replace(target, topic_id=note.topic_id, generation=note.generation)
-        decoded = decoder(records)
-        written = write_batch(decoded, batch_id, of_topic)
-        if written.bad_rows and not is_trade:
-            send(dead_letters(decoded), settings.kafka_bootstrap_servers)
+        if is_trade:
+            places = records.select("value", "partition", "offset")
+            written = write_batch(places, write_trades(of_topic, readers()), batch_id, of_topic)
+        else:
+            decoded = decoder(records)
+            written = write_batch(good_or_null(decoded), write_files(of_topic), batch_id, of_topic)
+            if written.bad_rows:
+                send(dead_letters(decoded), settings.kafka_bootstrap_servers)
         if written.bad_rows:
             log.warning("dead_letters", table=table, records=written.bad_rows)
         log.info("lake_batch", table=table, batch=batch_id, rows=written.rows, bad_rows=written.bad_rows)

@@ -13,7 +13,7 @@ In the same transaction each new latest trade is added to the live stream
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -196,21 +196,19 @@ class LatestTradeStore:
     def __init__(self, url: str) -> None:
         self._client = redis.Redis.from_url(url, decode_responses=True, socket_timeout=5, socket_connect_timeout=5)
 
-    def load(self) -> dict[SymbolStream, LatestTrade]:
-        """Return the state of each stream.
+    def load(self, streams: Iterable[SymbolStream]) -> dict[SymbolStream, LatestTrade]:
+        """Return the state of each of these streams that has one.
 
         Raises:
             StoreUnavailable: Redis does not answer.
         """
+        wanted = list(streams)
         with _redis_errors():
-            keys = list(self._client.scan_iter(f"{PREFIX}*", count=1000))
             pipeline = self._client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.hgetall(key)
-            return {
-                _stream_of(key): LatestTrade.from_hash(fields)
-                for key, fields in zip(keys, pipeline.execute(), strict=True)
-            }
+            for stream in wanted:
+                pipeline.hgetall(key_of(stream))
+            found = zip(wanted, pipeline.execute(), strict=True)
+            return {stream: LatestTrade.from_hash(fields) for stream, fields in found if fields}
 
     def store(self, before: Mapping[SymbolStream, LatestTrade], after: Mapping[SymbolStream, LatestTrade]) -> None:
         """Replace all states that changed, in one transaction.
@@ -254,11 +252,6 @@ def _redis_errors() -> Iterator[None]:
         raise StoreUnavailable(
             f"Redis did not answer: {error}.", safe="The batch waits.", next_command="tickhouse status"
         ) from error
-
-
-def _stream_of(key: str) -> SymbolStream:
-    market, symbol, stream = key.removeprefix(PREFIX).split(":")
-    return SymbolStream(market, symbol, stream)
 
 
 def seen_ranges(states: Mapping[SymbolStream, LatestTrade]) -> dict[SymbolStream, Ranges]:

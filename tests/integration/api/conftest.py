@@ -21,7 +21,7 @@ from api.principals import KEY_HEADER
 from common.clients.lakefs import repository
 from common.settings import REPO, Settings, load_settings
 from spark.streaming.candle_sink import CandleStore
-from spark.streaming.partial_sums import PARTIAL_ARROW, partials
+from spark.streaming.partial_sums import PARTIAL_ARROW, SymbolStream, partials
 from spark.streaming.queries import advance_all
 from spark.streaming.redis_sink import LatestTradeStore
 from tests.conftest import Stack
@@ -101,7 +101,7 @@ def write(settings: Settings, trades: list[Trade]) -> None:
 def write_latest(settings: Settings, trades: list[Trade]) -> None:
     """Write trades into Redis, as one batch of query `last` does."""
     store = LatestTradeStore(settings.redis_dsn())
-    before = store.load()
+    before = store.load({SymbolStream(trade.market, trade.symbol, trade.stream) for trade in trades})
     store.store(before, advance_all(before, partials(map(facts, trades), {})))
     store.close()
 

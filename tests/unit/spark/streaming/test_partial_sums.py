@@ -7,21 +7,18 @@ from itertools import pairwise
 from typing import Any
 
 import fastavro
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.loading import load, without_logical_types
 from spark.streaming.partial_sums import (
-    PARTIAL_ARROW,
     KnownIds,
     Ranges,
     SymbolStream,
     TradeFacts,
     TradeReader,
     mark_fresh,
-    partial_sums_task,
     partials,
     runs,
 )
@@ -176,13 +173,3 @@ def test_undecodable_values_are_skipped(value: bytes | None) -> None:
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_reader(noise: bytes) -> None:
     read([framed(Trade(1))[:5] + noise])
-
-
-def test_task_reads_all_batches_and_returns_arrow() -> None:
-    column = pa.schema([("value", pa.binary())])
-    batches = [pa.RecordBatch.from_pylist([{"value": framed(Trade(n))}], column) for n in (1, 2)]
-    task = partial_sums_task(TradeReader({SCHEMA_ID: without_logical_types("trade")}), {})
-    (answer,) = task(batches)
-    assert answer.schema == PARTIAL_ARROW
-    assert ids(answer.to_pylist()[0]) == [(1, 2)]
-    assert list(task([])) == []
