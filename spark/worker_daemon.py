@@ -14,6 +14,7 @@ It is the setting `spark.python.daemon.module`, and does two things that Spark's
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -36,7 +37,12 @@ def drop_archives() -> None:
 
 
 def import_once() -> None:
-    """Import what the tasks need, and keep it away from the garbage collector."""
+    """Import what the tasks need, and keep it away from the garbage collector.
+
+    Importing polars starts no pool of threads: each worker starts its own after the fork, of one
+    thread, because Spark already runs one task per core.
+    """
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     for name in TASK_MODULES:
         import_module(name)
     gc.collect()

@@ -111,6 +111,7 @@ def test_the_list_names_every_benchmark_and_its_bound(capsys):
         "producer_vs_perf_tool": ">= 0.3",
         "frames_vs_cryptofeed": ">= 0.5",
         "spark_parquet": ">= 0.6",
+        "pipeline_cpu": "<= 9",
         "postgres_upsert": ">= 0.6",
         "ids_that_skip": ">= 0.7",
         "lake_put": ">= 0.7",

@@ -52,3 +52,17 @@ def test_modules_are_imported_before_the_workers_and_are_no_garbage(spark: Spark
 
     rows = [spark.range(1).repartition(1).mapInArrow(task, "frozen long, others long").collect()[0] for _ in range(3)]
     assert all(row["frozen"] > 10 * row["others"] for row in rows), rows
+
+
+def test_a_worker_computes_with_one_thread_of_polars(spark: SparkSession) -> None:
+    def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import polars as pl
+
+        for _ in batches:
+            total = (
+                pl.DataFrame({"n": range(1000), "of": [1, 2] * 500}).group_by("of").agg(pl.col("n").sum()).sort("of")
+            )
+            yield pa.RecordBatch.from_pylist([{"threads": pl.thread_pool_size(), "sums": str(total["n"].to_list())}])
+
+    (row,) = spark.range(1).repartition(1).mapInArrow(task, "threads long, sums string").collect()
+    assert (row["threads"], row["sums"]) == (1, "[249500, 250000]")
