@@ -43,8 +43,8 @@ def choose(params: Mapping[str, Any], dag_run: Any) -> dict[str, str]:
 def lake(chosen: Mapping[str, str]) -> dict[str, Any]:
     """Audit the days in the lake; return the report."""
     settings = load_settings()
-    report = RunReport.current(settings)
-    return audit_days(settings, chosen["commit"], days_in(chosen), report, chosen.get("ref", "")).document()
+    report, ref = RunReport.current(settings), chosen.get("ref", "")
+    return audit_days(settings, chosen["commit"], days_in(chosen), report, ref).document()
 
 
 def tables(chosen: Mapping[str, str]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from common.clients.lakefs import INGEST, MAIN, repository
-from common.days import Days
+from common.days import ONE_DAY, Days
 from common.errors import AuditFailed, AuditMissing, ConfigurationError
 from common.settings import REPO, Settings
 from spark.batch.files import LakeFiles
@@ -65,11 +65,11 @@ class Lake:
             branch.object(path).upload(body, mode="wb")
         assert commit_ingest(self.settings)
 
-    def build(self) -> str:
-        branch = publication.prepare(self.settings, DAYS)
+    def build(self, days: Days = DAYS) -> str:
+        branch = publication.prepare(self.settings, days)
         assert branch
-        Batch(self.spark, LakeFiles.of(self.settings, branch)).run(DAYS)
-        publication.commit_build(self.settings, branch, DAYS, missing=lambda _: MISSING)
+        Batch(self.spark, LakeFiles.of(self.settings, branch)).run(days)
+        publication.commit_build(self.settings, branch, days, missing=lambda _: MISSING)
         return branch
 
     def publish(self, branch: str) -> publication.Published:
@@ -247,28 +247,6 @@ def test_five_corruptions_stop_the_publication_and_the_report_names_the_law(lake
         target.commit(f"repair {path}")
 
 
-def test_an_audit_of_another_day_keeps_a_failed_verdict_and_its_page(lake: Lake) -> None:
-    """The build of the test before; the 9th is damaged, the 8th is not."""
-    branch, before = publication.branch_of(DAYS), head(lake.settings, MAIN)
-    target = repository(lake.settings).branch(branch)
-    good = lake.read(branch, MINUTES)
-    target.object(MINUTES).upload(rewritten(lake, branch, MINUTES, swap_high_and_low), mode="wb")
-    damaged = target.commit("damage the 9th").id
-    failed = publication.audit(lake.settings, branch, Days(THE_9TH, THE_9TH))
-    passed = publication.audit(lake.settings, branch, Days(THE_8TH, THE_8TH))
-
-    assert (failed.ok, passed.ok) == (False, True), passed.broken
-    assert failed.commit_id == passed.commit_id == damaged
-    sites = {one: lake.settings.home / "data_docs" / one.url.split("/")[-2] for one in (failed, passed)}
-    assert [json.loads((sites[one] / "report.json").read_text())["ok"] for one in (failed, passed)] == [False, True]
-    assert sites[failed].name in (sites[passed] / "index.html").read_text()
-    with pytest.raises(AuditMissing, match="the newest audit of 2024-08-09 failed"):
-        publication.publish(lake.settings, branch, DAYS)
-    assert head(lake.settings, MAIN) == before
-    target.object(MINUTES).upload(good, mode="wb")
-    target.commit("repair the 9th")
-
-
 def test_after_the_fix_the_next_run_publishes_and_a_rollback_takes_it_back(lake: Lake) -> None:
     published, tables = head(lake.settings, MAIN), without_xmin(lake.rows())
     made = lake.publish(lake.build())
@@ -334,3 +312,25 @@ def test_a_rollback_by_dag_moves_main_and_tables_and_the_months_hash(lake: Lake,
         Decimal(candle.volume).scaleb(-8) for candle in wanted.values()
     )
     assert without_xmin(lake.rows()) != without_xmin(before)
+
+
+def test_an_audit_of_another_day_keeps_a_failed_verdict_and_its_page(lake: Lake) -> None:
+    """The 9th is damaged; the 10th, whose ids follow those of the 9th, is not."""
+    the_10th = THE_9TH + ONE_DAY
+    midnight_us = MIDNIGHT_US + 86_400_000_000
+    lake.ingest([trade(n, midnight_us + (n - 1_009) * 60_000_000, 61_000_00000000, 7) for n in range(1_010, 1_030)], 2)
+    branch, before = lake.build(Days(THE_9TH, the_10th)), head(lake.settings, MAIN)
+    target = repository(lake.settings).branch(branch)
+    target.object(MINUTES).upload(rewritten(lake, branch, MINUTES, swap_high_and_low), mode="wb")
+    damaged = target.commit("damage the 9th").id
+    failed = publication.audit(lake.settings, branch, Days(THE_9TH, THE_9TH))
+    passed = publication.audit(lake.settings, branch, Days(the_10th, the_10th))
+
+    assert (failed.verdict, passed.verdict) == ("failed", "passed"), passed.broken
+    assert failed.commit_id == passed.commit_id == damaged
+    sites = [lake.settings.home / "data_docs" / one.url.split("/")[-2] for one in (failed, passed)]
+    assert [json.loads((site / "report.json").read_text())["ok"] for site in sites] == [False, True]
+    assert sites[0].name in (sites[1] / "index.html").read_text()
+    with pytest.raises(AuditMissing, match="the newest audit of 2024-08-09 failed"):
+        publication.publish(lake.settings, branch, Days(the_10th, the_10th))
+    assert head(lake.settings, MAIN) == before
