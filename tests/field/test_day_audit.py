@@ -21,6 +21,7 @@ from stack.data_docs import report_site
 from tests.field.audited_days import (
     DAY,
     DAY_SUITES,
+    DAYS,
     OTHER,
     broken_laws,
     day_shapes,
@@ -247,7 +248,7 @@ def report_of(settings: Settings, lake: RefFiles, monkeypatch: pytest.MonkeyPatc
             lambda name: changed if name == "day_shape" else suite(name),
         )
     (report_site.folder(settings)).mkdir(parents=True, exist_ok=True)
-    return run.write_report(settings, "c" * 64, "lake", str(DAY), law_tables(lake))
+    return run.write_report(settings, "c" * 64, "lake", DAYS, law_tables(lake))
 
 
 def test_a_warning_is_in_the_report_the_index_and_the_note(
@@ -261,12 +262,12 @@ def test_a_warning_is_in_the_report_the_index_and_the_note(
     assert "spot BTCUSDT aggTrade 2024-08-08: 0.4" in report.warnings[0]
     assert "not compared" in report.notes[0]
 
-    index = (report_site.folder(settings) / "index.html").read_text()
-    assert "aggTrade 2024-08-08: 0.4" in index
-    assert "not compared" in index
-
-    folder = report_site.folder(settings) / f"{'c' * 16}-lake"
+    (folder,) = report_site.folder(settings).glob(f"{'c' * 16}-lake-{DAY}-*")
+    page = (folder / "index.html").read_text()
+    assert "aggTrade 2024-08-08: 0.4" in page
+    assert "not compared" in page
     assert json.loads((folder / report_site.REPORT).read_text())["warnings"] == list(report.warnings)
+    assert f"{folder.name}/index.html" in (report_site.folder(settings) / "audits.html").read_text()
     assert note_of(report).startswith("Audit passed with 1 warnings: ")
     assert report.warnings[0] in note_of(report)
 

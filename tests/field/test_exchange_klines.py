@@ -16,8 +16,8 @@ from common.errors import ConfigurationError
 from common.settings import Settings
 from tests.field.audited_days import DAY, LONG_AFTER, broken_laws, lake_of, microseconds, warnings_of, whole_day
 from tickhouse.checks.audit.exchange_klines import Budget, ExchangeKlines, addresses, exchange_days
-from tickhouse.checks.audit.great_expectations_run import BrokenLaw
 from tickhouse.checks.audit.lake_views import DayInputs, ExchangeDay
+from tickhouse.checks.audit.outcomes import LawOutcome
 
 
 def kline(day: date, trades: int, volume: str, quote: str) -> list[Any]:
@@ -55,7 +55,7 @@ def ask(exchange: FakeKlines, wanted: Sequence[tuple[str, str, date]], now: date
         return list(ExchangeKlines(http, ADDRESSES, Budget.load(), now).days(wanted))
 
 
-def compare_with(tmp_path: Path, *days: ExchangeDay) -> list[BrokenLaw]:
+def compare_with(tmp_path: Path, *days: ExchangeDay) -> list[LawOutcome]:
     return broken_laws(lake_of(tmp_path, whole_day()), tmp_path, inputs=DayInputs(lambda _: days, now=LONG_AFTER))
 
 
