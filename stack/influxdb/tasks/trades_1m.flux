@@ -1,6 +1,6 @@
 // Roll up the trades to bars of one minute: open, high, low, close, volumes and number of trades.
 //
-// Each run computes whole windows again from the points, from 30 s before the last run that succeeded. A trade that
+// Each run computes whole windows again from the points, from 20 s before the last run that succeeded. A trade that
 // is written within 15 s of its time is seen by the next run. Windows of later trades are computed by the streaming query
 // itself, with the part below "roll-up" (common/clients/influxdb.py), so a late trade changes its windows as well.
 import "date"
@@ -8,7 +8,7 @@ import "influxdata/influxdb/tasks"
 
 option task = {name: "trades_1m", every: 30s, offset: 1s}
 
-start = date.truncate(t: date.sub(d: 30s, from: tasks.lastSuccess(orTime: -10m)), unit: 1m)
+start = date.truncate(t: date.sub(d: 20s, from: tasks.lastSuccess(orTime: -10m)), unit: 1m)
 stop = date.truncate(t: now(), unit: 1m)
 // -- roll-up --
 width = 1m

@@ -53,8 +53,8 @@ def test_the_two_tasks_differ_in_width_and_bucket_only() -> None:
 
 def test_the_tasks_look_back_further_than_a_trade_is_on_time() -> None:
     for roll_up in ROLL_UPS:
-        assert "date.sub(d: 30s" in (TASKS / f"{roll_up.name}.flux").read_text()
-    assert 2 * LATE_US <= 30_000_000
+        assert "date.sub(d: 20s" in (TASKS / f"{roll_up.name}.flux").read_text()
+    assert LATE_US + 5_000_000 <= 20_000_000
 
 
 def test_a_symbol_cannot_leave_its_literal() -> None:
